@@ -1,0 +1,214 @@
+"""The door for programs and notebooks: `run`, `start`, `arun`, `plan`, `why`, with a progress display that fits the screen.
+
+Everything below this module is silent; here what a run has to say meets a person.
+"""
+
+import contextlib
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+from flowlib.config import ProgressMode, load_settings, wants_no_color
+from flowlib.engine.handle import Run
+from flowlib.engine.look import explain_target, make_plan
+from flowlib.engine.run import Cache, RunOptions, execute, options_from
+from flowlib.errors import FlowWarning
+from flowlib.events import Event, Noticed, Observer
+from flowlib.graph.args import targets_of
+from flowlib.graph.graph import Graph
+from flowlib.hashing import identity
+from flowlib.ids import Digest
+from flowlib.planning.explain import Explanation
+from flowlib.planning.preview import Plan
+from flowlib.views.progress import choose_progress, in_notebook
+
+R = TypeVar("R")
+OnErrorWord = Literal["stop", "continue", "keep"]
+
+
+class _Warner:
+    """Turns notices into warnings, for runs without a display that shows them."""
+
+    def __init__(self) -> None:
+        self._messages: list[str] = []
+
+    def on_event(self, event: Event) -> None:
+        if isinstance(event, Noticed):
+            self._messages.append(event.message)
+
+    def warn(self) -> None:
+        for message in self._messages:
+            warnings.warn(message, FlowWarning, stacklevel=3)
+
+
+def run(
+    target: R,
+    *,
+    workers: int | None = None,
+    executor: Literal["threads", "inline"] | None = None,
+    cache: Cache = None,
+    on_error: OnErrorWord | None = None,
+    progress: ProgressMode | None = None,
+    deadline: float | None = None,
+    tags: Sequence[str] = (),
+    force: Collection[str] = (),
+    observers: Sequence[Observer] = (),
+) -> R:
+    """Run what is missing and return the value of a node, or of every node in a structure.
+
+    Args:
+        target: A node, a fan-out, or any nesting of lists, tuples, dicts, sets, dataclasses with nodes inside; the same
+            shape comes back with values, a fan-out as a `SweepResult`.
+        workers: Jobs at once; CPUs + 4 (at most 32) unless set.
+        executor: "threads", or "inline" for the calling thread.
+        cache: A directory, a `Store`, or False for none; `.flowlib/` in the project unless set.
+        on_error: "stop" (start nothing new, finish what runs), "continue" (other branches go on), "keep" (failures become
+            `Failed` values).
+        progress: True or "auto" chooses by the screen; "terminal", "notebook", "plain"; False shows nothing.
+        deadline: Seconds after which nothing new is started.
+        tags: Words stored with the run.
+        force: Names of tasks that run whatever is stored.
+        observers: Get every event of the run.
+
+    Raises:
+        Exception: The task's own, if one failed, with a note that says which call; `SweepFailed` if several did.
+        RunStopped: The deadline came before every value was there.
+        KeyboardInterrupt: Ctrl-C. What had finished is kept.
+
+    >>> import flowlib as fl
+    >>> @fl.task
+    ... def add(x: int, y: int) -> int:
+    ...     return x + y
+    >>> fl.run(add(add(1, 2), 3), cache=False, progress=False)
+    6
+    """
+    settings = {"workers": workers, "executor": executor, "on_error": on_error, "progress": progress}
+    options, warner = _options(target, settings, cache, deadline, tags, force, observers)
+    try:
+        result: R = execute(target, options)
+    except BaseException:
+        with contextlib.suppress(FlowWarning):  # where warnings are errors, the run's own error goes first
+            warner.warn()
+        raise
+    warner.warn()
+    return result
+
+
+def start(target: R, **options: Any) -> Run[R]:
+    """Start a run in the background and return its handle at once.
+
+    Args:
+        target: As for `run`.
+        **options: As for `run`; progress is off unless asked for.
+
+    >>> import flowlib as fl
+    >>> @fl.task
+    ... def one() -> int:
+    ...     return 1
+    >>> fl.start(one(), cache=False).result()
+    1
+    """
+    return Run(target, _started_options(target, options))
+
+
+async def arun(target: R, **options: Any) -> R:
+    """Run inside a running event loop without blocking it. Arguments as for `run`; cancelling the task cancels the run.
+
+    >>> import asyncio, flowlib as fl
+    >>> @fl.task
+    ... def one() -> int:
+    ...     return 1
+    >>> asyncio.run(fl.arun(one(), cache=False))
+    1
+    """
+    return await Run(target, _started_options(target, options)).wait()
+
+
+def plan(target: object, *, cache: Cache = None, workers: int | None = None, force: Collection[str] = ()) -> Plan:
+    """Return what `run` would do now: which nodes are cached, which would run and why. Runs nothing.
+
+    >>> import flowlib as fl
+    >>> @fl.task
+    ... def one() -> int:
+    ...     return 1
+    >>> print(fl.plan(one(), cache=False))
+    Plan: 0 cached, 1 to run
+      one  to run
+             cache off
+    """
+    return make_plan(target, options_from({"workers": workers}, cache=cache, force=tuple(force)))
+
+
+def why(target: object, *, cache: Cache = None, force: Collection[str] = ()) -> Explanation:
+    """Explain why a node is cached or would run, down to the changed line of a helper. Runs nothing.
+
+    For a target with several nodes, the explanation of the first that is not cached; of the first if all are.
+    """
+    found = explain_target(target, options_from({}, cache=cache, force=tuple(force)))
+    return next((explanation for explanation in found if explanation.word != "cached"), found[0])
+
+
+def digest(value: object) -> Digest:
+    """Return the digest of a value: equal for equal content in any process, different for any difference.
+
+    Raises:
+        Undigestible: A part of the value has no stable digest; the error names the path to it.
+
+    >>> digest({"a": 1, "b": 2.0}) == digest({"b": 2.0, "a": 1})
+    True
+    >>> digest(1) == digest(True)
+    False
+    """
+    return identity.digest(value)
+
+
+def _options(
+    target: object,
+    settings: Mapping[str, Any],
+    cache: Cache,
+    deadline: float | None,
+    tags: Sequence[str],
+    force: Collection[str],
+    observers: Sequence[Observer],
+) -> tuple[RunOptions, _Warner]:
+    mode = load_settings({"progress": settings["progress"]}).progress
+    display = _display(target, mode)
+    warner = _Warner()
+    watching = (*observers, warner if display is None else display)
+    options = options_from(
+        settings,
+        cache=cache,
+        observers=watching,
+        deadline_s=deadline,
+        tags=(tags,) if isinstance(tags, str) else tuple(tags),
+        force=(force,) if isinstance(force, str) else tuple(force),
+    )
+    return options, warner
+
+
+def _started_options(target: object, given: Mapping[str, Any]) -> RunOptions:
+    known = {"workers", "executor", "cache", "on_error", "progress", "deadline", "tags", "force", "observers"}
+    for name in given:
+        if name not in known:
+            raise TypeError(f"run() got an unexpected keyword argument {name!r}")
+    settings = {name: given.get(name) for name in ("workers", "executor", "on_error")}
+    settings["progress"] = given.get("progress", False)
+    rest = (given.get("tags", ()), given.get("force", ()), given.get("observers", ()))
+    return _options(target, settings, given.get("cache"), given.get("deadline"), *rest)[0]
+
+
+def _display(target: object, mode: ProgressMode) -> Observer | None:
+    if mode is False:
+        return None
+    stream = sys.stderr
+    is_tty = bool(getattr(stream, "isatty", lambda: False)())
+    return choose_progress(
+        mode,
+        is_tty=is_tty,
+        in_notebook=in_notebook(),
+        no_color=wants_no_color(),
+        stream=stream,
+        totals=Counter(node._fl_task.name for node in Graph(targets_of(target)).nodes),
+    )

@@ -1,0 +1,1 @@
+"""The command line: `flowlib run`, `plan`, `why`, `cache`."""

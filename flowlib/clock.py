@@ -1,0 +1,46 @@
+"""The only reader of time. Everything else is handed a `Clock`, so that tests can hold one still."""
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Two readings: `now` for people, `monotonic` for durations."""
+
+    def now(self) -> float:
+        """Return the wall clock, in seconds since 1970 (UTC). It may jump."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never run backwards. Only differences mean anything."""
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    now = staticmethod(time.time)
+    monotonic = staticmethod(time.perf_counter)
+
+
+class FrozenClock:
+    """A clock that moves only when told to.
+
+    >>> clock = FrozenClock(100.0)
+    >>> clock.advance(2.5)
+    >>> clock.now(), clock.monotonic()
+    (102.5, 102.5)
+    """
+
+    def __init__(self, at: float = 0.0) -> None:
+        self._at = at
+
+    def now(self) -> float:
+        """Return the held time."""
+        return self._at
+
+    def monotonic(self) -> float:
+        """Return the held time."""
+        return self._at
+
+    def advance(self, seconds: float) -> None:
+        """Move both readings forward."""
+        self._at += seconds

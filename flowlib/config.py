@@ -1,0 +1,188 @@
+"""Settings: defaults < `[tool.flowlib]` in pyproject.toml < `FLOWLIB_*` environment < `configure` < arguments.
+
+The only reader of the environment. Settings are read once at a door and passed down; nothing below a door asks for them.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from flowlib.errors import ConfigError, near_miss
+
+ProgressMode = bool | Literal["auto", "terminal", "notebook", "plain"]
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What a run can be told from outside the program."""
+
+    cache: str | bool = True
+    """A directory, True for `.flowlib/` in the project, or False for no cache."""
+    workers: int = 0
+    """Jobs at once; 0 chooses from the machine: CPUs + 4, at most 32."""
+    executor: Literal["threads", "inline"] = "threads"
+    on_error: Literal["stop", "continue", "keep"] = "stop"
+    progress: ProgressMode = "auto"
+    max_nodes: int = 1_000_000
+    """Nodes a run may grow to before it is taken for an endless recursion."""
+    strict: bool = False
+    """Digest every mutable input again after use, copies included."""
+    fsync: Literal["off", "batch", "full"] = "batch"
+    """When written results are forced to disk: never, with each group, or one by one."""
+    state_dir: str = ""
+    """Where the key of the cache lives; the user's state directory unless given."""
+    log: bool = False
+    """Whether notices go to loguru, too."""
+    cache_key: str = ""
+    """A shared secret for caches that travel between machines, instead of the key in `state_dir`."""
+
+    @property
+    def n_workers(self) -> int:
+        """Jobs at once, resolved."""
+        return self.workers or min(32, (os.cpu_count() or 1) + 4)
+
+
+_NAMES = frozenset(field.name for field in attrs.fields(Settings))
+_ENVIRONMENT_ONLY = frozenset({"cache_key"})
+_WORDS: dict[str, tuple[object, ...]] = {
+    "executor": ("threads", "inline"),
+    "on_error": ("stop", "continue", "keep"),
+    "progress": (True, False, "auto", "terminal", "notebook", "plain"),
+    "fsync": ("off", "batch", "full"),
+}
+_BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+
+
+class _Configured:
+    """What `configure` was told: the one piece of process-wide state, because notebooks set it once for all cells."""
+
+    def __init__(self) -> None:
+        self.settings: dict[str, Any] = {}
+
+
+_configured = _Configured()
+
+
+def configure(**settings: Any) -> None:
+    """Set settings for every later run of this process. Without arguments, forget what was set.
+
+    Args:
+        **settings: Fields of `Settings`: cache, workers, executor, on_error, progress, max_nodes, strict, fsync,
+            state_dir.
+
+    Raises:
+        ConfigError: A name or a value is not known.
+
+    >>> configure(workers=4)
+    >>> load_settings({}).n_workers
+    4
+    >>> configure()
+    """
+    if not settings:
+        _configured.settings = {}
+        return
+    _checked(settings, "flowlib.configure")
+    _configured.settings = {**_configured.settings, **settings}
+
+
+def load_settings(arguments: Mapping[str, Any], start: Path | None = None) -> Settings:
+    """Return the settings in force: from the project, the environment, `configure` and `arguments`, in that order.
+
+    Args:
+        arguments: What a call was given; None values count as not given.
+        start: Where to look for the project; the current directory unless given.
+
+    Raises:
+        ConfigError: A name or a value is not known; the error says where it was written.
+    """
+    root = project_root(start)
+    given = {name: value for name, value in arguments.items() if value is not None}
+    merged = _from_project(root) | _from_environment() | _configured.settings | given
+    return Settings(**_checked(merged, "the arguments"))
+
+
+def project_root(start: Path | None = None) -> Path:
+    """Return the nearest directory upwards that holds pyproject.toml or .git; `start` itself if none does."""
+    here = (start or Path.cwd()).absolute()
+    for directory in (here, *here.parents):
+        if (directory / "pyproject.toml").is_file() or (directory / ".git").exists():
+            return directory
+    return here
+
+
+def cache_directory(settings: Settings, start: Path | None = None) -> Path | None:
+    """Return the directory of the cache, or None when it is off."""
+    if settings.cache is False:
+        return None
+    if settings.cache is True:
+        return project_root(start) / ".flowlib"
+    return Path(settings.cache).expanduser().absolute()
+
+
+def state_directory(settings: Settings) -> Path:
+    """Return where flowlib keeps what must not travel with a cache: the user's state directory."""
+    if settings.state_dir:
+        return Path(settings.state_dir).expanduser()
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "flowlib"
+
+
+def wants_no_color() -> bool:
+    """Whether the user asked for plain text (https://no-color.org)."""
+    return bool(os.environ.get("NO_COLOR"))
+
+
+def environment() -> Mapping[str, str]:
+    """Return the environment variables as they are now."""
+    return dict(os.environ)
+
+
+def _from_project(root: Path) -> dict[str, Any]:
+    path = root / "pyproject.toml"
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        return {}  # no project file, or one that its own tools will complain about
+    table = document.get("tool", {}).get("flowlib", {})
+    where = f"[tool.flowlib] in {path.name}"
+    for name in _ENVIRONMENT_ONLY & table.keys():
+        raise ConfigError(f"{name!r} must not be written into a file.", {"found in": where}, "Set FLOWLIB_CACHE_KEY.")
+    return _checked(table, where)
+
+
+def _from_environment() -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for variable, text in os.environ.items():
+        if variable.startswith("FLOWLIB_") and text:
+            name = variable.removeprefix("FLOWLIB_").lower()
+            found[name] = _parsed(name, text, variable)
+    return _checked(found, "the environment (FLOWLIB_...)")
+
+
+def _parsed(name: str, text: str, variable: str) -> Any:
+    if name in ("workers", "max_nodes"):
+        try:
+            return int(text)
+        except ValueError:
+            raise ConfigError(f"{variable}={text!r} is not a whole number.", {}, "Give a number, such as 4.") from None
+    if name in ("cache", "progress", "strict", "log") and text.lower() in _BOOLEANS:
+        return _BOOLEANS[text.lower()]
+    return text
+
+
+def _checked(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+    for name, value in settings.items():
+        if name not in _NAMES:
+            raise ConfigError(f"There is no setting {name!r}.", {"found in": where}, near_miss(name, _NAMES))
+        if name in _WORDS and not any(value is word or (type(value) is str and value == word) for word in _WORDS[name]):
+            known = ", ".join(str(word) for word in _WORDS[name])
+            raise ConfigError(f"Setting {name} cannot be {value!r}.", {"found in": where}, f"Known: {known}.")
+        if name in ("workers", "max_nodes") and (type(value) is not int or value < 0):
+            raise ConfigError(f"Setting {name} cannot be {value!r}.", {"found in": where}, "Give a whole number.")
+    return dict(settings)
+
+

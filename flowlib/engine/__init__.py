@@ -1,0 +1,1 @@
+"""The one place where planning, scheduling, execution and the store meet."""

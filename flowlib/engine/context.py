@@ -1,0 +1,58 @@
+"""What the runs of one `flowlib.run` call share: the outermost run and those inside its tasks."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from typing import Any
+
+import attrs
+
+from flowlib.clock import Clock
+from flowlib.config import Settings
+from flowlib.engine.observe import Emitter
+from flowlib.engine.stop import Stop
+from flowlib.execution.threads import ThreadPool
+from flowlib.hashing.identity import Identity
+from flowlib.ids import Key, RunId
+from flowlib.planning.key import KeyMaker
+from flowlib.store.base import Store
+
+_INNER_IDS = 100_000_000
+"""Node ids set aside for each run inside a task; more than any graph holds."""
+
+
+@attrs.frozen(kw_only=True)
+class RunContext:
+    """The parts of a run that do not change while it goes on."""
+
+    run: RunId
+    settings: Settings
+    store: Store | None
+    identity: Identity
+    keys: KeyMaker
+    clock: Clock
+    emitter: Emitter
+    stop: Stop
+    pool: ThreadPool | None
+    """None runs jobs in the engine's thread."""
+    tags: tuple[str, ...] = ()
+    environ: Mapping[str, str] = attrs.field(factory=dict)
+    chain: frozenset[Key] = frozenset()
+    """Keys being computed by the tasks this run is inside of: waiting for one of them would be for ever."""
+    is_inner: bool = False
+    first_id: int = 0
+    """Where this run's node ids start in the event stream."""
+    inner_ids: Iterator[int] = attrs.field(factory=lambda: itertools.count(_INNER_IDS, _INNER_IDS))
+    """Hands out `first_id` to runs inside tasks."""
+
+    def call(self, fn: Callable[[], Any]) -> Any:
+        """Call a function so that `flowlib.run` inside it joins this run."""
+        token = current_run.set(self)
+        try:
+            return fn()
+        finally:
+            current_run.reset(token)
+
+
+current_run: ContextVar[RunContext | None] = ContextVar("flowlib_current_run", default=None)
+"""The run whose task is being executed in this thread or coroutine, if any."""

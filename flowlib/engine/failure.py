@@ -1,0 +1,88 @@
+"""Show a failure so that the user sees their own code first: their exception, a note with the call, our frames folded."""
+
+from collections import Counter
+from collections.abc import Mapping
+from types import TracebackType
+
+from flowlib.errors import SweepFailed
+from flowlib.graph.node import Node, site_of
+from flowlib.planning.key import preview
+
+_SHOWN = 8
+"""Groups of equal errors listed; more would hide the first."""
+
+
+def describe_call(node: Node, width: int = 60) -> str:
+    """Return `fit(data=<load>, lr=0.1)`: a call with short arguments."""
+    pairs = zip(node._fl_task.signature.names, node._fl_args, strict=True)
+    return f"{node._fl_task.name}({', '.join(f'{name}={preview(value, width)}' for name, value in pairs)})"
+
+
+def annotate(error: BaseException, node: Node) -> BaseException:
+    """Add the note that says which call failed and where it was written, and fold flowlib's own frames."""
+    label = f" [{node._fl_label}]" if node._fl_label else ""
+    note = (
+        f"in task {describe_call(node)}{label}\n"
+        f"  called at {site_of(node)}\n"
+        f"  run it alone: call {node._fl_task.name}.fn(...) with these arguments, or flowlib.run(node, executor='inline')"
+    )
+    if note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
+    return error.with_traceback(_folded(error.__traceback__))
+
+
+def _folded(traceback: TracebackType | None) -> TracebackType | None:
+    """Drop the leading frames that belong to flowlib; keep all if none is the user's."""
+    inner = traceback
+    while inner is not None and _is_ours(inner):
+        inner = inner.tb_next
+    return inner or traceback
+
+
+def _is_ours(traceback: TracebackType) -> bool:
+    return str(traceback.tb_frame.f_globals.get("__name__", "")).partition(".")[0] in ("flowlib", "asyncio")
+
+
+def combined(errors: Mapping[Node, BaseException]) -> BaseException:
+    """Return what a run raises: the user's own exception if there is one, else all of them grouped."""
+    if len(errors) == 1:
+        ((node, error),) = errors.items()
+        return annotate(error, node)
+    groups: Counter[str] = Counter()
+    example: dict[str, Node] = {}
+    for node, error in errors.items():
+        text = f"{type(error).__name__}: {_first_line(error)} ({_raised_at(error)})"
+        groups[text] += 1
+        example.setdefault(text, node)
+    facts = {
+        f"{count} x": f"{text}\nfirst: {describe_call(example[text])} called at {site_of(example[text])}"
+        for text, count in groups.most_common(_SHOWN)
+    }
+    if len(facts) < min(len(groups), _SHOWN):  # equal counts would overwrite each other
+        facts = {
+            f"{count} x ({position})": f"{text}\nfirst: {describe_call(example[text])} called at {site_of(example[text])}"
+            for position, (text, count) in enumerate(groups.most_common(_SHOWN), 1)
+        }
+    failed = SweepFailed(
+        f"{len(errors)} nodes failed, with {len(groups)} different {'error' if len(groups) == 1 else 'errors'}.",
+        facts,
+        "Finished results are kept: mend the cause and run again. `.errors` holds every exception.",
+        errors.values(),
+    )
+    failed.__cause__ = next(iter(errors.values()))
+    return failed
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0][:200]
+
+
+def _raised_at(error: BaseException) -> str:
+    traceback = error.__traceback__
+    place = "unknown line"
+    while traceback is not None:
+        if not _is_ours(traceback):
+            name = traceback.tb_frame.f_code.co_filename.rsplit("/", 1)[-1]
+            place = f"{name}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return place

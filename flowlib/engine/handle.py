@@ -1,0 +1,106 @@
+"""A run in the background: ask how it goes, pause it, cancel it, wait for it."""
+
+import threading
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from flowlib.engine.run import RunOptions, execute
+from flowlib.engine.stop import Stop
+from flowlib.events import Event, RunFinished, RunStatus
+from flowlib.graph.args import targets_of
+from flowlib.graph.graph import Graph
+from flowlib.graph.node import Node
+
+R = TypeVar("R")
+
+
+class _Recorder:
+    """Keeps the events of one run."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def on_event(self, event: Event) -> None:
+        self.events.append(event)
+
+
+class Run(Generic[R]):
+    """A run that goes on in a thread of its own. Made by `flowlib.start`."""
+
+    def __init__(self, target: R, options: RunOptions) -> None:
+        self._target = target
+        self._stop = Stop()
+        self._recorder = _Recorder()
+        self._future: Future[R] = Future()
+        options = attrs.evolve(options, observers=(*options.observers, self._recorder))
+        self._thread = threading.Thread(target=self._run, args=(options,), name="flowlib-run", daemon=True)
+        self._thread.start()
+
+    @property
+    def status(self) -> RunStatus:
+        """`running`, `done`, `failed` or `cancelled`."""
+        if not self._future.done():
+            return "running"
+        ends = [event.status for event in self._recorder.events if isinstance(event, RunFinished)]
+        return ends[-1] if ends else "failed"
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """What has happened so far."""
+        return tuple(self._recorder.events)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes the run was started with, dependencies first."""
+        return tuple(Graph(targets_of(self._target)).nodes)
+
+    def result(self, timeout_s: float | None = None) -> R:
+        """Wait for the run and return the values, or raise what `flowlib.run` would.
+
+        Raises:
+            TimeoutError: The run still goes on after `timeout_s`; it is not stopped by that.
+        """
+        return self._future.result(timeout_s)
+
+    def cancel(self) -> None:
+        """Start nothing new; what runs is finished and kept. `result` then raises `RunStopped`."""
+        self._stop.request("cancel")
+
+    def pause(self) -> None:
+        """Start nothing new until `resume`."""
+        self._stop.pause(True)
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._stop.pause(False)
+
+    async def wait(self) -> R:
+        """Wait without blocking the event loop; cancelling the waiter cancels the run."""
+        import asyncio
+
+        try:
+            return await asyncio.wrap_future(self._future)
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+
+    def _run(self, options: RunOptions) -> None:
+        try:
+            result = execute(self._target, options, self._stop)
+        except BaseException as error:  # handed to whoever asks for the result
+            self._settle(error=error)
+        else:
+            self._settle(result=result)
+
+    def _settle(self, *, result: Any = None, error: BaseException | None = None) -> None:
+        if not self._future.set_running_or_notify_cancel():
+            return
+        if error is not None:
+            self._future.set_exception(error)
+        else:
+            self._future.set_result(result)
+
+    def __repr__(self) -> str:
+        return f"<run {self.status}, {len(self._recorder.events)} events>"

@@ -1,0 +1,38 @@
+"""Look without running: `plan` and `why`, on the same planner and the same store as a run."""
+
+from typing import Any
+
+from flowlib.engine.run import RunOptions, open_context, planner_for
+from flowlib.engine.stop import Stop
+from flowlib.errors import FlowError
+from flowlib.graph.args import targets_of
+from flowlib.graph.graph import Graph
+from flowlib.planning.explain import Explanation, explain
+from flowlib.planning.preview import Plan, preview
+
+
+def make_plan(target: Any, options: RunOptions) -> Plan:
+    """Return what a run of the target would do now."""
+    return _planned(target, options)[0]
+
+
+def explain_target(target: Any, options: RunOptions) -> tuple[Explanation, ...]:
+    """Return one explanation for each node of the target.
+
+    Raises:
+        FlowError: There is no node in the target.
+    """
+    nodes = targets_of(target)
+    if not nodes:
+        raise FlowError("There is no node to explain.", {"target": type(target).__name__}, "Pass what a task returned.")
+    plan, graph, planner, store = _planned(target, options)
+    return tuple(explain(graph.id_of(node), plan, graph, planner, store) for node in nodes)
+
+
+def _planned(target: Any, options: RunOptions) -> Any:
+    graph = Graph(targets_of(target))
+    context, _ = open_context(options, Stop(), looking=True)
+    planner = planner_for(graph, context, options.force)
+    store = context.store
+    plan = preview(graph, planner, lambda task: store.stats(task) if store else None, options.settings.n_workers)
+    return plan, graph, planner, store

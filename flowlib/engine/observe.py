@@ -1,0 +1,52 @@
+"""Hand events to observers. An observer that raises is dropped and reported once; the run goes on.
+
+The only user of loguru, which is imported when the setting `log` is on and there is something to say.
+"""
+
+import threading
+from collections.abc import Sequence
+
+from flowlib.events import Event, Noticed, Observer
+
+
+class Emitter:
+    """Fans events out to observers.
+
+    Args:
+        observers: They are called in this order, one event at a time.
+        log: Whether notices go to loguru, too.
+    """
+
+    def __init__(self, observers: Sequence[Observer], *, log: bool = False) -> None:
+        self._log = log
+        self._observers = list(observers)
+        self._told: set[str] = set()
+        self._one_at_a_time = threading.RLock()
+        """Runs inside tasks emit from their own threads; observers see one event after the other."""
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether anyone listens; without observers nobody should make an event."""
+        return bool(self._observers)
+
+    def emit(self, event: Event) -> None:
+        """Hand one event to every observer."""
+        with self._one_at_a_time:
+            for observer in tuple(self._observers):
+                try:
+                    observer.on_event(event)
+                except Exception as error:  # any observer may be broken in any way
+                    self._observers.remove(observer)
+                    message = f"observer {type(observer).__name__} was dropped: {type(error).__name__}: {error}"
+                    self.notice(event.at, "observer-dropped", message)
+
+    def notice(self, at: float, kind: str, message: str) -> None:
+        """Tell the user something, each text once per run."""
+        if message in self._told:
+            return
+        self._told.add(message)
+        if self._log:
+            from loguru import logger
+
+            logger.warning("{}: {}", kind, message)
+        self.emit(Noticed(at=at, kind=kind, message=message))

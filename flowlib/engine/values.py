@@ -1,0 +1,124 @@
+"""Which values are in memory, which are in the store, and in what form a consumer gets them.
+
+Invariant: a value in memory is handed to a consumer as it is only when it is immutable or the consumer is the last one;
+every other consumer gets a copy of its own. A value leaves memory after its last consumer.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from flowlib.execution.base import Given, Input, Shared, Stored
+from flowlib.execution.sharing import is_immutable
+from flowlib.graph.graph import Graph
+from flowlib.graph.node import Node
+from flowlib.ids import Key, NodeId
+from flowlib.scheduling.scheduler import Scheduler
+from flowlib.store.base import BlobLost, Entry, Store
+
+_UNKNOWN_S = 1.0
+"""Expected seconds of a task without history; only the ratio to others matters, for the critical path."""
+
+
+class Values:
+    """The values of one run.
+
+    Args:
+        graph: The graph; it may grow.
+        store: Where results are kept; None when caching is off.
+        scheduler: Knows how many consumers are left.
+        targets: Nodes whose values the user will get.
+    """
+
+    def __init__(self, graph: Graph, store: Store | None, scheduler: Scheduler, targets: frozenset[NodeId]) -> None:
+        self._graph = graph
+        self._store = store
+        self._scheduler = scheduler
+        self._targets = targets
+        self._live: dict[NodeId, Any] = {}
+        self._keys: dict[NodeId, Key] = {}
+        self._expected_s: dict[str, float] = {}
+
+    def __getitem__(self, number: NodeId) -> Any:
+        return self._live[number]
+
+    def has(self, number: NodeId) -> bool:
+        """Whether the value is in memory or in the store."""
+        return number in self._live or number in self._keys
+
+    def key_of(self, number: NodeId) -> Key | None:
+        """Return the key under which the value is stored; None if it is not."""
+        return self._keys.get(number)
+
+    def stored(self, number: NodeId, key: Key) -> None:
+        """Take note that a value is in the store."""
+        self._keys[number] = key
+
+    def made(self, number: NodeId, value: Any, key: Key | None) -> None:
+        """Take a value that a job made; `key` if it was stored, too."""
+        if key is not None:
+            self._keys[number] = key
+            if number not in self._targets and self._only_streamed(number):
+                return  # reductions read it from the store, so that a fan-out of any size holds a bounded number of values
+        self._live[number] = value
+
+    def lose(self, number: NodeId) -> None:
+        """Forget a value that cannot be loaded."""
+        self._keys.pop(number, None)
+        self._live.pop(number, None)
+
+    def drop(self, number: NodeId) -> None:
+        """Let go of a value nobody will ask for."""
+        self._live.pop(number, None)
+
+    def fetch(self, number: NodeId) -> bool:
+        """Load a target into memory; False when its stored value is lost."""
+        if number in self._live or self._store is None:
+            return True
+        key = self._keys[number]
+        entry = self._store.find([key]).get(key)
+        if entry is None or not entry.payload.kept:
+            return False
+        try:
+            self._live[number] = self._store.load(entry.payload)
+        except BlobLost:
+            return False
+        return True
+
+    def restore_files(self, entry: Entry) -> bool:
+        """Put back files that belong to a stored result and are missing or changed; False if that is not possible."""
+        if "files" not in entry.flags or self._store is None:
+            return True
+        try:
+            self._store.load(entry.payload)
+        except BlobLost:
+            return False
+        return True
+
+    def inputs(self, number: NodeId, skip: frozenset[NodeId]) -> dict[Node, Input]:
+        """Return where a job finds each of its node's inputs, `skip` left out."""
+        return self.inputs_from(d for d in self._graph.dependencies[number] if d not in skip)
+
+    def inputs_from(self, numbers: Iterable[NodeId]) -> dict[Node, Input]:
+        """Return where a job finds the values of some nodes."""
+        return {self._graph.nodes[number]: self._input(number) for number in numbers}
+
+    def expected_s(self, task: str) -> float:
+        """Return how long a task took on average in the past; one second without history."""
+        if task not in self._expected_s:
+            stats = self._store.stats(task) if self._store is not None else None
+            self._expected_s[task] = stats.mean_s if stats is not None else _UNKNOWN_S
+        return self._expected_s[task]
+
+    def _input(self, number: NodeId) -> Input:
+        if number not in self._live:
+            return Stored(self._keys[number]) if number in self._keys else Given(None)
+        value = self._live[number]
+        is_last = self._scheduler.consumers_left(number) <= 1 and number not in self._targets
+        if is_last or is_immutable(value):
+            return Given(value)
+        key = self._keys.get(number)
+        return Shared(value) if key is None else Stored(key)
+
+    def _only_streamed(self, number: NodeId) -> bool:
+        dependents = self._graph.dependents[number]
+        return bool(dependents) and all(self._graph.nodes[d]._fl_task.streams for d in dependents)

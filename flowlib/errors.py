@@ -1,0 +1,173 @@
+"""Every error flowlib raises, and the one way their texts are written.
+
+FlowError
+├── NodeMisused (TypeError)            a node used where only a value makes sense
+├── HiddenNode (TypeError)             a node inside an object flowlib cannot look into
+├── TaskMisused (TypeError)            wrong arguments at a task's call, unknown option, generator result
+├── SpaceError (ValueError)            a parameter space that cannot be swept
+├── ReducerError (ValueError)          a reduction that has no honest answer
+├── Undigestible (TypeError)           a value without a stable digest
+├── CodeNotFound (ValueError)          a function whose code cannot be identified
+├── InputMutated (RuntimeError)        a task changed one of its inputs
+├── ExpansionLimit (RecursionError)    tasks keep returning new nodes
+├── SweepFailed (RuntimeError)         several nodes failed
+├── RunStopped (RuntimeError)          a result was asked of a run that was cancelled
+├── FileMissing (FileNotFoundError)    a declared file does not exist
+├── StoreTrouble (OSError)             the cache directory cannot be used
+├── ConfigError (ValueError)           unknown or malformed configuration
+├── MissingExtra (ImportError)         an optional package is not installed
+├── UsageError (ValueError)            a door was used wrongly (command line)
+└── InternalError (RuntimeError)       a bug in flowlib
+
+Invariant: a message is built only by `FlowError.__str__`: what happened, aligned facts, what to do.
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+class FlowError(Exception):
+    """Base of all errors: `what` happened, `facts` about it, a `hint` what to do.
+
+    Survives pickling with all its attributes.
+
+    >>> print(FlowError("Nothing to run.", {"target": "[]"}, "Pass a node."))
+    Nothing to run.
+      target  []
+    Pass a node.
+    """
+
+    def __init__(self, what: str, facts: Mapping[str, object] | None = None, hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.facts: dict[str, str] = {name: str(value) for name, value in (facts or {}).items()}
+        self.hint = hint
+
+    def __str__(self) -> str:
+        width = max((len(name) for name in self.facts), default=0)
+        lines = [self.what]
+        for name, value in self.facts.items():
+            first, *rest = value.splitlines() or [""]
+            lines.append(f"  {name:<{width}}  {first}")
+            lines.extend(" " * (width + 4) + line for line in rest)
+        if self.hint:
+            lines.append(self.hint)
+        return "\n".join(lines)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(cls: type[FlowError], args: tuple[object, ...], fields: dict[str, object]) -> FlowError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
+
+
+class NodeMisused(FlowError, TypeError):
+    """A node was used as if it were its value: as a bool, a number, an iterable, text, an array."""
+
+
+class HiddenNode(FlowError, TypeError):
+    """A node sits inside an object flowlib does not look into, so it would never be replaced by its value."""
+
+
+class TaskMisused(FlowError, TypeError):
+    """A task was declared or called in a way that cannot work."""
+
+
+class SpaceError(FlowError, ValueError):
+    """A parameter space is empty, contradictory, too large, or does not fit its task."""
+
+
+class ReducerError(FlowError, ValueError):
+    """A reduction has no honest answer: missing metric, nothing finite, too many failures."""
+
+
+class Undigestible(FlowError, TypeError):
+    """A value has no stable digest. `path` says where inside the argument it sits, `type_name` what it is."""
+
+    def __init__(self, *, path: str, type_name: str, reason: str, hint: str = "") -> None:
+        super().__init__(
+            f"Value at {path or 'the top'} has no stable digest.",
+            {"path": path or "(the value itself)", "type": type_name, "reason": reason},
+            hint
+            or "Pass a path or a config instead, give the class a __flowlib_digest__ method, "
+            "or register one with flowlib.register_digest.",
+        )
+        self.path = path
+        self.type_name = type_name
+        self.reason = reason
+
+
+class CodeNotFound(FlowError, ValueError):
+    """A function's code can be found neither as source nor as bytecode, so it has no code version."""
+
+
+class InputMutated(FlowError, RuntimeError):
+    """A task changed an input that others share; the run's results would depend on timing."""
+
+
+class ExpansionLimit(FlowError, RecursionError):
+    """Tasks returned more new nodes than `max_nodes` allows."""
+
+
+class SweepFailed(FlowError, RuntimeError):
+    """Several nodes failed. `errors` holds one exception for each, in graph order."""
+
+    def __init__(self, what: str, facts: Mapping[str, object], hint: str, errors: Iterable[BaseException]) -> None:
+        super().__init__(what, facts, hint)
+        self.errors = tuple(errors)
+
+
+class RunStopped(FlowError, RuntimeError):
+    """A value was asked of a run that was cancelled before it was computed."""
+
+
+class FileMissing(FlowError, FileNotFoundError):
+    """A file or directory that a pipeline declares does not exist."""
+
+
+class StoreTrouble(FlowError, OSError):
+    """The cache directory cannot be used as asked."""
+
+
+class ConfigError(FlowError, ValueError):
+    """A configuration key or value is not known."""
+
+
+class MissingExtra(FlowError, ImportError):
+    """A feature needs an optional package that is not installed."""
+
+    def __init__(self, *, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs the extra '{extra}'.", {}, f'Run: pip install "flowlib[{extra}]"')
+        self.extra = extra
+
+
+class UsageError(FlowError, ValueError):
+    """A command was given arguments it cannot use."""
+
+
+class InternalError(FlowError, RuntimeError):
+    """A state that should be impossible. Please report it with the text of the error."""
+
+
+class FlowWarning(UserWarning):
+    """Something a run could not do, though it returned its result: told once per cause."""
+
+
+def near_miss(name: str, known: Iterable[str]) -> str:
+    """Return a sentence that names the nearest known word, or lists the known words.
+
+    >>> near_miss("dept", ["depth", "lr"])
+    "Did you mean 'depth'?"
+    >>> near_miss("zzz", ["depth", "lr"])
+    'Known: depth, lr.'
+    """
+    words = sorted(known)
+    close = difflib.get_close_matches(name, words, n=1)
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    return f"Known: {', '.join(words)}." if words else "None are known."

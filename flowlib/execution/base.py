@@ -1,0 +1,131 @@
+"""What an executor is given and what it answers. Executors know jobs and outcomes, nothing else."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import attrs
+
+from flowlib.graph.node import Node
+from flowlib.graph.policy import Policy
+from flowlib.graph.task import Task
+from flowlib.ids import Digest, Key, NodeId
+from flowlib.store.base import Entry, Payload
+
+
+@attrs.frozen
+class Stored:
+    """An input that is in the store: the worker loads its own copy."""
+
+    key: Key
+
+
+@attrs.frozen
+class Given:
+    """An input that is handed over as it is: immutable, or nobody else will use it."""
+
+    value: Any
+
+
+@attrs.frozen
+class Shared:
+    """A mutable input that others use too: the worker copies it if it is small, and checks it afterwards if not."""
+
+    value: Any
+
+
+Input = Stored | Given | Shared
+
+
+@attrs.frozen(kw_only=True)
+class Job:
+    """One call to make."""
+
+    node: NodeId
+    task: Task[..., Any]
+    policy: Policy
+    args: tuple[Any, ...]
+    """The call's bound arguments, with nodes in them."""
+    inputs: Mapping[Node, Input]
+    """Where the value of each node in `args` comes from."""
+    key: Key | None = None
+    """The call's key; None when it cannot be cached."""
+    parts: Mapping[str, str] = attrs.field(factory=dict)
+    """The key's parts; `arg:NAME` tells what each argument was before the call."""
+    keep: bool = True
+    """Whether the result goes into the store."""
+    digest: bool = True
+    """Whether the digest of the result is wanted."""
+    previous: Entry | None = None
+    """An earlier result to compare with, when the task has an equality policy."""
+    stream: Callable[[], Any] | None = None
+    """Makes the value instead of calling the task: for a reduction that has been fed already."""
+    assembles: bool = False
+    """Whether the value is `args[0]` with values in the places of its nodes: what a task returned, spliced in."""
+
+    @classmethod
+    def assembling(
+        cls,
+        node: NodeId,
+        task: Task[..., Any],
+        policy: Policy,
+        returned: Any,
+        inputs: Mapping[Node, Input],
+        *,
+        keep: bool,
+        digest: bool,
+    ) -> "Job":
+        """Make the job that puts the values of returned nodes in their places."""
+        args = (returned,)
+        return cls(
+            node=node, task=task, policy=policy, args=args, inputs=inputs, keep=keep, digest=digest, assembles=True
+        )
+
+    @classmethod
+    def failing(cls, node: NodeId, task: Task[..., Any], policy: Policy, error: BaseException) -> "Job":
+        """Make a job that only raises, so that every end of a node comes out of its executor."""
+
+        def fail() -> Any:
+            raise error
+
+        return cls(node=node, task=task, policy=policy, args=(), inputs={}, stream=fail)
+
+
+@attrs.define(kw_only=True)
+class Outcome:
+    """What became of a job. Exactly one of value, error, expansion, lost is meant, in the order error first."""
+
+    node: NodeId
+    value: Any = None
+    error: BaseException | None = None
+    expansion: Any = None
+    """What the task returned, when there are nodes in it."""
+    has_expansion: bool = False
+    lost: Node | None = None
+    """The input whose stored value could not be loaded."""
+    digest: Digest | None = None
+    payload: Payload | None = None
+    """None when the result was not kept."""
+    not_kept: str = ""
+    """Why the result was not kept though it should have been."""
+    flags: frozenset[str] = frozenset()
+    duration_s: float = 0.0
+    worker: str = ""
+
+
+class Executor(Protocol):
+    """Where jobs run."""
+
+    capacity: int
+    """How many jobs it takes at once."""
+
+    def submit(self, job: Job) -> None:
+        """Take a job; its outcome will come out of `collect`, always, whatever the job does."""
+
+    def collect(self, timeout_s: float | None) -> list[Outcome]:
+        """Return the outcomes that are there, waiting for the first; empty after `timeout_s` or a `wake`."""
+
+    def wake(self) -> None:
+        """Make a waiting `collect` return now. May be called from a signal handler."""
+
+    def close(self) -> None:
+        """Let go of the workers without waiting for jobs that still run."""

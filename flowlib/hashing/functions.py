@@ -1,0 +1,100 @@
+"""Describe a function: its normal form, and links to everything its result can depend on."""
+
+from collections.abc import Iterator
+from types import FunctionType
+
+from flowlib.hashing.forms import Form, SourceIndex
+from flowlib.hashing.parts import Description
+from flowlib.hashing.resolve import Environment, Link, Missing, Origin, qualified_name
+
+
+def describe_function(function: FunctionType, index: SourceIndex) -> Description:
+    """Describe a plain function of user code. O(instructions) the first time, O(references) after."""
+    form = index.form(function)
+    name = qualified_name(function)
+    links = [
+        *_outside(function, form, index),
+        *_cells(function, form, index, name),
+        *_defaults(function, name),
+        *_around(function),
+    ]
+    return Description(name=name, facts=(form.kind, form.digest), links=tuple(links), text=form.text)
+
+
+def describe_installed_wrapper(function: FunctionType, owner: str) -> Description:
+    """Describe a function of installed code that wraps user code: a library's decorator at work."""
+    name = qualified_name(function)
+    links = [Link(f"(cell {place})", value, f"{name} closure", origin) for place, value, origin in cell_values(function)]
+    return Description(name=name, facts=("installed", owner, name), links=(*links, *_wrapped(function)))
+
+
+def cell_values(function: FunctionType) -> Iterator[tuple[int, object, Origin]]:
+    """Yield (position, value, origin) of each filled cell of a function's closure."""
+    names = function.__code__.co_freevars
+    for place, cell in enumerate(function.__closure__ or ()):
+        try:
+            yield place, cell.cell_contents, Origin(function, names[place])
+        except ValueError:  # not filled yet
+            continue
+
+
+def _outside(function: FunctionType, form: Form, index: SourceIndex) -> Iterator[Link]:
+    """Yield links for globals and imports. Names that the normal form dropped (annotations) do not count."""
+    references = [
+        reference
+        for reference in index.references(function.__code__)
+        if reference.kind in ("import", "spoken") or (reference.kind == "global" and _is_kept(reference.name, form))
+    ]
+    yield from index.resolver.resolve(references, Environment.of_function(function))
+
+
+def _is_kept(name: str, form: Form) -> bool:
+    return form.names is None or name in form.names or (name.startswith("_") and "__" in name)  # or mangled
+
+
+def _cells(function: FunctionType, form: Form, index: SourceIndex, name: str) -> Iterator[Link]:
+    """Yield links for what the function closes over: chains through modules in cells, and the cells' values."""
+    environment = Environment.of_function(function)
+    references = [reference for reference in index.references(function.__code__) if reference.kind == "free"]
+    chained = {reference.name for reference in references}
+    for link in index.resolver.resolve(references, environment):
+        head, dot, rest = link.label.partition(".")
+        if head in form.free:
+            label = f"(free {form.free.index(head)}){dot}{rest}"
+            yield Link(label, link.value, link.name if link.origin else f"{name}: {head}", link.origin or Origin(function, head))
+    for variable, cell in environment.cells.items():
+        if variable not in chained and (variable in form.free or variable == "__class__"):
+            try:
+                value = cell.cell_contents
+            except ValueError:
+                value = Missing(variable)
+            place = form.free.index(variable) if variable in form.free else variable
+            yield Link(f"(free {place})", value, f"{name}: {variable}", Origin(function, variable))
+
+
+def _defaults(function: FunctionType, name: str) -> Iterator[Link]:
+    code = function.__code__
+    defaults = function.__defaults__ or ()
+    positional = code.co_varnames[: code.co_argcount]
+    named = [*zip(positional[len(positional) - len(defaults) :], defaults, strict=True)]
+    for parameter, value in (*named, *(function.__kwdefaults__ or {}).items()):
+        yield Link(f"(default {parameter})", value, f"{name}: {parameter}=", Origin(function, parameter))
+
+
+def _around(function: FunctionType) -> Iterator[Link]:
+    """Yield the function this one wraps, and the class it is a method of: `self.other()` can reach all of it."""
+    yield from _wrapped(function)
+    path = function.__qualname__.split(".")[:-1]
+    if not path or "<locals>" in path:
+        return
+    holder: object = function.__globals__.get(path[0])
+    for name in path[1:]:
+        holder = vars(holder).get(name) if isinstance(holder, type) else None
+    if isinstance(holder, type) and function.__name__ in vars(holder):
+        yield Link("(class)", holder, qualified_name(holder))
+
+
+def _wrapped(function: FunctionType) -> Iterator[Link]:
+    inner = vars(function).get("__wrapped__")
+    if inner is not None:
+        yield Link("(wrapped)", inner, qualified_name(inner))

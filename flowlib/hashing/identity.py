@@ -1,0 +1,49 @@
+"""One run's view of what things are: digests of values and versions of code, consistent with each other."""
+
+from flowlib.hashing.canonical import digest_value
+from flowlib.hashing.code import CodeVersion, CodeVersions
+from flowlib.hashing.forms import SourceIndex
+from flowlib.ids import Digest
+
+
+class Identity:
+    """Digests of values and versions of code for one run. Safe to share by threads.
+
+    Functions and classes inside values count by their code version, so a callback passed as an argument is as well
+    tracked as one that is called by name. What was seen once is frozen: a file edited during the run changes nothing.
+
+    >>> identity = Identity()
+    >>> identity.digest({"a": 1, "b": 2}) == identity.digest({"b": 2, "a": 1})
+    True
+    """
+
+    def __init__(self, index: SourceIndex | None = None) -> None:
+        self._codes = CodeVersions(index)
+
+    def digest(self, value: object, path: str = "") -> Digest:
+        """Return the canonical digest of a value. `path` says where it sits, for errors.
+
+        Raises:
+            Undigestible: The value, or something in it, has no stable digest.
+        """
+        return digest_value(value, function_digest=self._codes.digest, path=path)
+
+    def code_version(self, fn: object) -> CodeVersion:
+        """Return the version of a function's code; see `CodeVersions.version`.
+
+        Raises:
+            CodeNotFound: `fn` is nothing that has code.
+        """
+        return self._codes.version(fn)
+
+
+def digest(value: object) -> Digest:
+    """Return the digest of a value: the same in every process, for equal content of the same types.
+
+    Raises:
+        Undigestible: The value has no stable digest; the error names the path to what is in the way.
+
+    >>> digest([1, 2]) == digest([1, 2]), digest(1) == digest(1.0)
+    (True, False)
+    """
+    return Identity().digest(value)

@@ -1,0 +1,157 @@
+"""Encoders for the plain types of Python: scalars and containers.
+
+Every encoder expects an instance of exactly its type (or, where said, of a type with the same tokens): subclasses that
+override `__iter__` or `__len__` never get here, `objects` copies their plain content out first.
+"""
+
+import struct
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Sequence
+from typing import Any
+
+from flowlib.hashing.encoding import Made, Node, Order, Walk, count, index_label, named, named_head, short
+from flowlib.hashing.lanes import LANE_LENGTH, common_kind, pack
+
+_NAN = b"f\0\0\0\0\0\0\xf8\x7f"
+_SORTED_KINDS = frozenset("sib")
+"""Kinds of dict keys and set members that Python orders totally and always alike."""
+_double = struct.Struct("<d").pack
+
+
+def encode_none(value: None, walk: Walk) -> bytes:
+    """Encode None."""
+    return b"N"
+
+
+def encode_bool(value: Any, walk: Walk) -> bytes:
+    """Encode a bool or `numpy.bool`."""
+    return b"T" if value else b"F"
+
+
+def encode_int(value: int, walk: Walk) -> bytes:
+    """Encode an int of any size in two's complement, little-endian, as few bytes as hold its sign."""
+    size = (value.bit_length() + 8) // 8
+    if size < 128:
+        return b"i%b%b" % (count(size), value.to_bytes(size, "little", signed=True))
+    return walk.buffer(b"i", value.to_bytes(size, "little", signed=True))
+
+
+def encode_float(value: float, walk: Walk) -> bytes:
+    """Encode a float by its bits; all NaNs are one."""
+    return b"f" + _double(value) if value == value else _NAN
+
+
+def encode_complex(value: complex, walk: Walk) -> bytes:
+    """Encode a complex number as its two floats."""
+    return b"c" + encode_float(value.real, walk)[1:] + encode_float(value.imag, walk)[1:]
+
+
+def encode_str(value: str, walk: Walk) -> bytes:
+    """Encode a text in UTF-8; lone surrogates keep their code point."""
+    return walk.buffer(b"s", value.encode("utf-8", "surrogatepass"))
+
+
+def encode_bytes(value: bytes, walk: Walk) -> bytes:
+    """Encode bytes."""
+    return walk.buffer(b"b", value)
+
+
+def encode_bytearray(value: bytearray, walk: Walk) -> bytes:
+    """Encode a bytearray."""
+    return walk.buffer(b"a", value)
+
+
+def encode_list(value: list[Any], walk: Walk) -> bytes | Node:
+    """Encode a list: packed when it has a lane, else item by item."""
+    packed = pack(value, walk)
+    return Node(b"l" + count(len(value)), value) if packed is None else b"m" + packed
+
+
+def encode_tuple(value: tuple[Any, ...], walk: Walk) -> bytes | Node:
+    """Encode a tuple like a list, under its own tags."""
+    packed = pack(value, walk)
+    return Node(b"t" + count(len(value)), value) if packed is None else b"u" + packed
+
+
+def encode_dict(value: dict[Any, Any], walk: Walk) -> bytes | Node:
+    """Encode a dict without its insertion order. Keys of all-str, all-int, all-bytes dicts are written in the head."""
+    if not value:
+        return b"d\0"
+    kind = common_kind(value)
+    if kind not in _SORTED_KINDS:
+        flat = _flat(value)
+        return Node(b"D" + count(len(value)), flat, Order.PAIRS, key_label, flat)
+    keys = sorted(value)
+    values = [value[key] for key in keys]
+    head = b"d" + count(len(keys)) + _sorted_items(kind, keys, walk)
+    packed = pack(values, walk)
+    return Node(head + b"v", values, Order.GIVEN, index_label, keys) if packed is None else head + packed
+
+
+def encode_ordered_dict(value: OrderedDict[Any, Any], walk: Walk) -> Node:
+    """Encode an OrderedDict with its order."""
+    flat = _flat(value)
+    return Node(named_head("OrderedDict", len(flat)), flat, Order.GIVEN, key_label, flat)
+
+
+def encode_defaultdict(value: defaultdict[Any, Any], walk: Walk) -> Node:
+    """Encode a defaultdict: its factory and its content."""
+    return named("defaultdict", value.default_factory, dict(value))
+
+
+def encode_counter(value: Counter[Any], walk: Walk) -> Node:
+    """Encode a Counter by its counts; an element counted zero times is not the same as a missing one."""
+    return named("Counter", dict(value))
+
+
+def encode_deque(value: deque[Any], walk: Walk) -> Node:
+    """Encode a deque: its bound and its items."""
+    return named("deque", value.maxlen, list(value))
+
+
+def encode_set(value: set[Any], walk: Walk) -> bytes | Node:
+    """Encode a set without any order."""
+    return _unordered(b"e", value, walk)
+
+
+def encode_frozenset(value: frozenset[Any], walk: Walk) -> bytes | Node:
+    """Encode a frozenset without any order."""
+    return _unordered(b"E", value, walk)
+
+
+def key_label(names: Sequence[object], i: int) -> str:
+    """Write the place of a key or value of a dict whose keys are of several types; `names` has both, as walked."""
+    key = short(names[i - i % 2])
+    return f"[{key}]" if i % 2 else f".key({key})"
+
+
+def _flat(value: dict[Any, Any]) -> list[Any]:
+    return [part for pair in value.items() for part in pair]
+
+
+def _member_label(names: Sequence[object], i: int) -> str:
+    return ".member()"
+
+
+def _unordered(tag: bytes, value: set[Any] | frozenset[Any], walk: Walk) -> bytes | Node:
+    kind = common_kind(value)
+    if kind in _SORTED_KINDS:
+        return tag + count(len(value)) + _sorted_items(kind, sorted(value), walk)
+    return Node(tag + count(len(value)) + b"v", list(value), Order.SORTED, _member_label)
+
+
+def _sorted_items(kind: str | None, items: list[Any], walk: Walk) -> bytes:
+    """Encode sorted scalars of one kind: packed from `LANE_LENGTH` on, else one by one."""
+    packed = pack(items, walk) if len(items) >= LANE_LENGTH else None
+    if packed is not None:
+        return packed
+    if kind == "s":
+        return b"".join([encode_str(item, walk) for item in items])
+    if kind == "b":
+        return b"".join([encode_bytes(item, walk) for item in items])
+    return b"".join([encode_int(int(item), walk) for item in items])
+
+
+def encode_made(value: Made, walk: Walk) -> bytes | Node:
+    """Return what was made."""
+    return value.made

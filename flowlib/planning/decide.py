@@ -1,0 +1,195 @@
+"""May a stored result be reused? The one place that answers, for the run, for `plan` and for `why`.
+
+Theory of operation: a node is decided once the outputs of its dependencies are known. Keys that depend on results that
+do not exist yet are *undecided*, not missed: the upstream node may run and produce the same output, and then everything
+below it is still a hit (early cut-off; constructive traces in "Build Systems a la Carte", Mokhov et al., 2018).
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import attrs
+
+from flowlib.errors import FlowError
+from flowlib.graph.graph import Graph
+from flowlib.graph.node import Node
+from flowlib.ids import Digest, Key, NodeId
+from flowlib.planning.key import CallKey, KeyMaker
+from flowlib.planning.reason import Reason
+from flowlib.store.base import Entry, Store
+
+
+@attrs.frozen
+class Hit:
+    """A stored result is valid."""
+
+    call: CallKey
+    entry: Entry
+
+
+@attrs.frozen
+class Miss:
+    """The node has to run; `reasons` holds at least one."""
+
+    call: CallKey
+    reasons: tuple[Reason, ...]
+
+
+@attrs.frozen
+class Undecided:
+    """The key depends on results that do not exist yet."""
+
+    waiting_for: tuple[NodeId, ...]
+
+
+Decision = Hit | Miss | Undecided
+
+
+class Planner:
+    """Decides the nodes of one graph against one store.
+
+    Args:
+        graph: The graph; it may grow.
+        store: Where results are kept; None when caching is off.
+        keys: Makes keys for this run.
+        force: Names of tasks that run whatever is stored.
+        digest_file: Digests a watched file; given by the caller so that tests can count.
+
+    Attributes:
+        outputs: Digest of each known output, by node id.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        store: Store | None,
+        keys: KeyMaker,
+        *,
+        force: Collection[str] = (),
+        digest_file: Callable[[str], Digest] | None = None,
+    ) -> None:
+        self.outputs: dict[NodeId, Digest] = {}
+        self.keys = keys
+        self._graph = graph
+        self._store = store
+        self._force = frozenset(force)
+        self._digest_file = digest_file
+        self._recent: dict[str, list[Entry]] = {}
+
+    def decide(self, nodes: Sequence[NodeId]) -> list[Decision]:
+        """Decide nodes, in the order given, with one batch of look-ups.
+
+        Cost: one key per node, one store query for all of them.
+        """
+        if self._store is None:
+            return [_CACHE_OFF] * len(nodes)
+        calls = [self._call(node) for node in nodes]
+        keys = [call.key for call in calls if isinstance(call, CallKey) and call.key is not None]
+        entries = self._store.find(keys) if keys else {}
+        return [self._judge(node, call, entries) for node, call in zip(nodes, calls, strict=True)]
+
+    def record(self, node: NodeId, output: Digest | None) -> None:
+        """Take note of a node's output, so that its dependents can be decided."""
+        if output is None:
+            self.outputs.pop(node, None)
+        else:
+            self.outputs[node] = output
+
+    def recent(self, task: str) -> list[Entry]:
+        """Return the latest entries of a task as they were when first asked for."""
+        if task not in self._recent:
+            self._recent[task] = self._store.recent(task) if self._store is not None else []
+        return self._recent[task]
+
+    def _call(self, number: NodeId) -> CallKey:
+        ids, outputs = self._graph.id_of, self.outputs
+        return self.keys.key_of(self._graph.nodes[number], lambda node: outputs.get(ids(node)))
+
+    def _judge(self, number: NodeId, call: CallKey, entries: dict[Key, Entry]) -> Decision:
+        node = self._graph.nodes[number]
+        if call.key is None:
+            return Miss(call, (Reason(kind="not cached", subject=call.uncacheable),))
+        if node._fl_task.name in self._force:
+            return Miss(call, (Reason(kind="forced"),))
+        entry = entries.get(call.key)
+        if entry is None:
+            return Miss(call, compare(node, call, self.recent(node._fl_task.name)))
+        changed = self._changed_file(entry)
+        if changed:
+            return Miss(call, (Reason(kind="file changed", subject=changed),))
+        return Hit(call, entry)
+
+    def _changed_file(self, entry: Entry) -> str:
+        for path, digest in entry.watch:
+            try:
+                now = self._digest_file(path) if self._digest_file is not None else None
+            except FlowError:
+                now = None
+            if now != digest:
+                return path
+        return ""
+
+
+_CACHE_OFF = Miss(CallKey(key=None, uncacheable="the cache is off"), (Reason(kind="cache off"),))
+
+_PART_KINDS: dict[str, Any] = {"code": "code changed", "version": "version changed"}
+
+
+def compare(node: Node, call: CallKey, recent: Sequence[Entry]) -> tuple[Reason, ...]:
+    """Return why no stored result fits: the differences to the most similar earlier call of the same task.
+
+    Args:
+        node: The call that missed.
+        call: Its key and parts.
+        recent: Earlier entries of the task, newest first.
+    """
+    if not recent:
+        return (Reason(kind="first seen"),)
+    nearest = nearest_entry(call, recent)
+    if nearest.key == call.key:
+        return (Reason(kind="expired" if nearest.expires_at is not None else "result missing"),)
+    if nearest.parts.get("code") == call.parts.get("code") and _is_new_point(node, call, recent):
+        return (Reason(kind="new arguments"),)
+    return differences(node, call, nearest)
+
+
+def nearest_entry(call: CallKey, recent: Sequence[Entry]) -> Entry:
+    """Return the entry that shares most parts with a call; the newest among equals."""
+
+    def n_equal(entry: Entry) -> int:
+        return sum(entry.parts.get(name) == part for name, part in call.parts.items())
+
+    return max(recent, key=n_equal)
+
+
+def _is_new_point(node: Node, call: CallKey, recent: Sequence[Entry]) -> bool:
+    """Tell a sweep's new point from a changed call: several earlier calls share everything but what varies."""
+    return bool(node._fl_label) and len(recent) > 1
+
+
+def differences(node: Node, call: CallKey, old: Entry) -> tuple[Reason, ...]:
+    """Return one reason per part in which a call differs from an earlier one."""
+    from flowlib.planning.key import previews
+
+    texts = previews(node)
+    from_nodes = {
+        f"arg:{name}"
+        for name, value in zip(node._fl_task.signature.names, node._fl_args, strict=True)
+        if type(value) is Node
+    }
+    reasons = []
+    for name in dict.fromkeys([*old.parts, *call.parts]):
+        before, after = old.parts.get(name, ""), call.parts.get(name, "")
+        if before == after:
+            continue
+        subject = name.partition(":")[2]
+        if name in _PART_KINDS:
+            reasons.append(Reason(kind=_PART_KINDS[name]))
+        elif name.startswith("env:"):
+            reasons.append(Reason(kind="environment changed", subject=subject, old=before, new=after))
+        elif name in from_nodes:
+            reasons.append(Reason(kind="upstream changed", subject=subject))
+        else:
+            old_text, new_text = old.previews.get(name, ""), texts.get(name, "")
+            reasons.append(Reason(kind="argument changed", subject=subject, old=old_text, new=new_text))
+    return tuple(reasons)

@@ -1,0 +1,215 @@
+"""Keys: the name of a call, made of everything its result depends on.
+
+`Key = SHA-256(scheme | task | code version | version | env | for each parameter: name, digest)`. A parameter's digest is
+the canonical digest of its value or, for a node, the digest of that node's output. The parts are kept beside the key:
+`why` lives on them.
+
+Invariant: all or nothing. If any part cannot be computed there is no key, and the reason is kept instead.
+"""
+
+import hashlib
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from flowlib.errors import FlowError
+from flowlib.graph.args import Composite, Quoted, nodes_in, replace
+from flowlib.graph.node import Node
+from flowlib.graph.policy import Policy
+from flowlib.graph.task import Task
+from flowlib.hashing.canonical import Ignore
+from flowlib.hashing.code import CodeVersion
+from flowlib.hashing.identity import Identity
+from flowlib.ids import Digest, Key
+
+SCHEME = b"flowlib-key-1"
+"""Changes only together with the golden keys in the tests and a line in the changelog."""
+
+
+@attrs.frozen(kw_only=True)
+class CallKey:
+    """The key of one call with its named parts, or the reason why it has none."""
+
+    key: Key | None
+    parts: Mapping[str, str] = attrs.field(factory=dict)
+    """`code`, `version`, `env:NAME`, `arg:NAME` -> digest or text."""
+    uncacheable: str = ""
+    """Why there is no key; empty when there is one."""
+    weak: bool = False
+    """Whether a global the code reads could only be identified by the code that defines it."""
+
+
+@attrs.frozen(kw_only=True)
+class _TaskPart:
+    """What all calls of one task share."""
+
+    prefix: Any
+    parts: Mapping[str, str]
+    ignored: frozenset[str]
+    version: CodeVersion | None
+    uncacheable: str
+
+
+class DigestLeaf:
+    """Stands for a node inside an argument while the argument is digested."""
+
+    __slots__ = ("digest",)
+
+    def __init__(self, digest: Digest) -> None:
+        self.digest = digest
+
+    def __flowlib_digest__(self) -> str:
+        return self.digest
+
+
+class KeyMaker:
+    """Makes keys for one run; code versions are computed once, so a run never mixes two of them.
+
+    Args:
+        identity: Digests of values and versions of code, frozen for the run.
+        environ: The environment variables as they were when the run started.
+    """
+
+    def __init__(self, identity: Identity, environ: Mapping[str, str]) -> None:
+        self._identity = identity
+        self._environ = environ
+        self._task_parts: dict[tuple[int, int], tuple[_TaskPart, Task[..., Any], Policy]] = {}
+        self._literals: dict[int, tuple[Any, Digest]] = {}
+
+    def code_version(self, node: Node) -> CodeVersion | None:
+        """Return the version of the code behind a node; None for flowlib's own tasks and unidentified code."""
+        return self._task_part(node).version
+
+    def key_of(self, node: Node, output_of: Callable[[Node], Digest | None]) -> CallKey:
+        """Return the key of a node whose dependencies have known outputs.
+
+        Args:
+            node: The call.
+            output_of: Digest of a dependency's output; None when it has none.
+        """
+        shared = self._task_part(node)
+        if shared.uncacheable:
+            return CallKey(key=None, parts=shared.parts, uncacheable=shared.uncacheable)
+        parts = dict(shared.parts)
+        whole = shared.prefix.copy()
+        for name, value in zip(node._fl_task.signature.names, node._fl_args, strict=True):
+            if name in shared.ignored:
+                continue
+            try:
+                digest = self._argument(value, output_of, name)
+            except FlowError as error:
+                return CallKey(key=None, parts=parts, uncacheable=_undigestible(node, name, error))
+            parts[f"arg:{name}"] = digest
+            whole.update(_field(name))
+            whole.update(_field(digest))
+        weak = shared.version is not None and bool(shared.version.weak)
+        return CallKey(key=Key(whole.hexdigest()), parts=parts, weak=weak)
+
+    def _argument(self, value: Any, output_of: Callable[[Node], Digest | None], name: str) -> Digest:
+        if type(value) is Node:
+            return _known(value, output_of)
+        if isinstance(value, Composite):
+            members = [_known(node, output_of) for node in value.member_nodes()]
+            return self._identity.digest((type(value).__name__, members, value.identity()))
+        if nodes_in([value], lambda _: f"argument {name!r}"):
+            value = replace(value, lambda node: DigestLeaf(_known(node, output_of)), as_argument=True)
+        elif type(value) is Quoted:
+            return _known(value.node, output_of)
+        return self._literal(value, name)
+
+    def _literal(self, value: Any, name: str) -> Digest:
+        """Digest a value; large ones that many nodes share are digested once, by identity."""
+        size = getattr(value, "nbytes", None)
+        if size is None:
+            return self._identity.digest(value, path=name)
+        known = self._literals.get(id(value))
+        if known is None or known[0] is not value:
+            known = (value, self._identity.digest(value, path=name))
+            self._literals[id(value)] = known
+        return known[1]
+
+    def _task_part(self, node: Node) -> _TaskPart:
+        task, policy = node._fl_task, node._fl_policy
+        found = self._task_parts.get((id(task), id(policy)))
+        if found is None:
+            found = (self._make_task_part(task, policy), task, policy)
+            self._task_parts[id(task), id(policy)] = found
+        return found[0]
+
+    def _make_task_part(self, task: Task[..., Any], policy: Policy) -> _TaskPart:
+        version: CodeVersion | None = None
+        uncacheable = "" if policy.cache else "the task says cache=False"
+        code = task.own_code
+        if not code and not uncacheable:
+            try:
+                version = self._identity.code_version(task.fn)
+                code = version.digest
+            except FlowError as error:
+                uncacheable = error.what
+        parts = {"code": code, "version": policy.version}
+        parts |= {f"env:{name}": self._environ.get(name, "") for name in policy.env}
+        prefix = hashlib.sha256(SCHEME)
+        for field in (task.name, *(text for pair in parts.items() for text in pair)):
+            prefix.update(_field(field))
+        ignored = frozenset(policy.ignore) | _ignored_by_annotation(task)
+        return _TaskPart(prefix=prefix, parts=parts, ignored=ignored, version=version, uncacheable=uncacheable)
+
+
+def _field(text: str) -> bytes:
+    data = text.encode("utf-8", "surrogatepass")
+    return len(data).to_bytes(8, "big") + data
+
+
+class _NoOutputDigest(FlowError):
+    pass
+
+
+def _known(node: Node, output_of: Callable[[Node], Digest | None]) -> Digest:
+    digest = output_of(node)
+    if digest is None:
+        raise _NoOutputDigest(f"the result of {node._fl_task.name!r}, which it needs, has no digest")
+    return digest
+
+
+def _undigestible(node: Node, name: str, error: FlowError) -> str:
+    if isinstance(error, _NoOutputDigest):
+        return error.what
+    path = getattr(error, "path", "") or name
+    kind = getattr(error, "type_name", "")
+    reason = getattr(error, "reason", error.what)
+    return f"argument {name!r} has no stable digest: {path} ({kind}): {reason}"
+
+
+def _ignored_by_annotation(task: Task[..., Any]) -> frozenset[str]:
+    """Return the parameters annotated `Annotated[T, flowlib.Ignore]`."""
+    annotations = getattr(task.fn, "__annotations__", {})
+    if not any("Ignore" in str(annotation) for annotation in annotations.values()):
+        return frozenset()
+    try:
+        hints = typing.get_type_hints(task.fn, include_extras=True)
+    except Exception:  # a name only a type checker can see: then nothing is ignored, which is always safe
+        return frozenset()
+    names = (name for name, hint in hints.items() if Ignore in getattr(hint, "__metadata__", ()))
+    return frozenset(names)
+
+
+def previews(node: Node, *, width: int = 80) -> dict[str, str]:
+    """Return a short text of each argument, for people: `arg:NAME` -> at most `width` characters."""
+    pairs: Sequence[tuple[str, Any]] = list(zip(node._fl_task.signature.names, node._fl_args, strict=True))
+    return {f"arg:{name}": preview(value, width) for name, value in pairs}
+
+
+def preview(value: Any, width: int = 80) -> str:
+    """Return a short text of a value. Never fails, never walks a large value."""
+    import reprlib
+
+    if type(value) is Node:
+        return f"<{value._fl_task.name}>"
+    shape = getattr(value, "shape", None)
+    try:
+        text = f"{type(value).__name__}{tuple(shape)}" if shape is not None else reprlib.repr(value)
+    except Exception:  # a repr of the user's own class may raise
+        text = f"<{type(value).__name__}>"
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,191 @@
+"""Look ahead: decide every node of a graph that can be decided, without running anything."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import attrs
+
+from flowlib.graph.graph import Graph
+from flowlib.graph.node import site_of
+from flowlib.ids import NodeId
+from flowlib.planning.decide import Decision, Hit, Miss, Planner, Undecided
+from flowlib.store.base import TaskStats
+
+_REASONS_SHOWN = 3
+
+
+@attrs.frozen(kw_only=True)
+class PlanRow:
+    """What would become of one node."""
+
+    node: NodeId
+    task: str
+    label: str
+    site: str
+    decision: Decision
+    expected_s: float | None
+    """Mean seconds of past runs of the task; None without history. 0 for a hit."""
+
+    @property
+    def word(self) -> str:
+        """`cached`, `run` or `undecided`."""
+        return {Hit: "cached", Miss: "run", Undecided: "undecided"}[type(self.decision)]
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What a run would do now: which nodes are cached, which would run and why, which depend on what those give."""
+
+    rows: tuple[PlanRow, ...]
+    workers: int
+    critical_s: float = 0.0
+    """Longest path through the nodes that would run, from past durations."""
+
+    @property
+    def n_cached(self) -> int:
+        """Nodes whose stored results would be used."""
+        return sum(type(row.decision) is Hit for row in self.rows)
+
+    @property
+    def n_to_run(self) -> int:
+        """Nodes that would certainly run."""
+        return sum(type(row.decision) is Miss for row in self.rows)
+
+    @property
+    def n_undecided(self) -> int:
+        """Nodes that run only if what they wait for gives something new."""
+        return sum(type(row.decision) is Undecided for row in self.rows)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size of the stored results that would be used."""
+        entries = [row.decision.entry for row in self.rows if isinstance(row.decision, Hit)]
+        return sum(int(entry.payload.content.rpartition("-")[2]) for entry in entries)
+
+    @property
+    def expected_s(self) -> float | None:
+        """Predicted wall seconds if everything undecided runs, too; None when some task has no history."""
+        costs = [row.expected_s for row in self.rows]
+        known = [cost for cost in costs if cost is not None]
+        if len(known) < len(costs):
+            return None
+        return max(self.critical_s, sum(known) / max(1, self.workers))
+
+    def by_task(self) -> Iterator[tuple[str, list[PlanRow]]]:
+        """Yield each task name with its rows, in the order of the graph."""
+        groups: dict[str, list[PlanRow]] = {}
+        for row in self.rows:
+            groups.setdefault(row.task, []).append(row)
+        yield from groups.items()
+
+    def __str__(self) -> str:
+        lines = [_headline(self)]
+        tasks = list(self.by_task())
+        width = max((len(_title(task, rows)) for task, rows in tasks), default=0)
+        for task, rows in tasks:
+            lines.append(f"  {_title(task, rows):<{width}}  {_counts(rows)}")
+            lines.extend(f"  {'':<{width}}    {line}" for line in _reason_lines(rows))
+        return "\n".join(lines)
+
+
+def _headline(plan: Plan) -> str:
+    parts = [f"{plan.n_cached} cached", f"{plan.n_to_run} to run"]
+    if plan.n_undecided:
+        parts.append(f"{plan.n_undecided} undecided")
+    if plan.expected_s is not None and plan.n_to_run + plan.n_undecided:
+        parts.append(f"about {plan.expected_s:.3g} s on {plan.workers} workers")
+    return f"Plan: {', '.join(parts)}"
+
+
+def _title(task: str, rows: list[PlanRow]) -> str:
+    return task if len(rows) == 1 else f"{task} x{len(rows)}"
+
+
+def _counts(rows: list[PlanRow]) -> str:
+    counts = Counter(row.word for row in rows)
+    words = [f"{counts[word]} {text}" for word, text in _WORDS.items() if counts[word]]
+    if len(rows) == 1:
+        words = [_WORDS[rows[0].word]]
+    expected = [row.expected_s for row in rows if type(row.decision) is Miss and row.expected_s]
+    if expected:
+        words[-1] += f" (about {sum(expected):.3g} s of work)"
+    return ", ".join(words)
+
+
+_WORDS = {"cached": "cached", "run": "to run", "undecided": "undecided"}
+
+
+def _reason_lines(rows: list[PlanRow]) -> list[str]:
+    texts: Counter[str] = Counter()
+    for row in rows:
+        if isinstance(row.decision, Miss):
+            texts.update([", ".join(str(reason) for reason in row.decision.reasons)])
+    lines = [text if len(rows) == 1 else f"{count} x {text}" for text, count in texts.most_common(_REASONS_SHOWN)]
+    if len(texts) > _REASONS_SHOWN:
+        lines.append(f"... and {len(texts) - _REASONS_SHOWN} other reasons")
+    return lines
+
+
+def preview(graph: Graph, planner: Planner, stats: Callable[[str], TaskStats | None], workers: int) -> Plan:
+    """Decide a whole graph, one batch of look-ups per level. Runs no task and writes nothing.
+
+    Args:
+        graph: The graph.
+        planner: The same planner a run would use.
+        stats: Past cost of a task by name.
+        workers: For the prediction of wall time.
+    """
+    decisions: dict[NodeId, Decision] = {}
+    for level in _levels(graph):
+        _decide_level(level, graph, planner, decisions)
+    known: dict[str, TaskStats | None] = {}
+    rows = []
+    for number, node in enumerate(graph.nodes):
+        task, decision = node._fl_task.name, decisions[NodeId(number)]
+        if task not in known:
+            known[task] = stats(task)
+        past = known[task]
+        expected_s = 0.0 if type(decision) is Hit else past.mean_s if past is not None else None
+        row = PlanRow(
+            node=NodeId(number),
+            task=task,
+            label=node._fl_label,
+            site=str(site_of(node)),
+            decision=decision,
+            expected_s=expected_s,
+        )
+        rows.append(row)
+    return Plan(rows=tuple(rows), workers=workers, critical_s=_critical_s(graph, rows))
+
+
+def _levels(graph: Graph) -> Iterator[list[NodeId]]:
+    """Yield nodes by depth: every dependency of a node is in an earlier level."""
+    depths = [0] * len(graph)
+    levels: dict[int, list[NodeId]] = {}
+    for number in range(len(graph)):
+        depths[number] = max((depths[d] + 1 for d in graph.dependencies[number]), default=0)
+        levels.setdefault(depths[number], []).append(NodeId(number))
+    for depth in range(len(levels)):
+        yield levels[depth]
+
+
+def _decide_level(level: list[NodeId], graph: Graph, planner: Planner, decisions: dict[NodeId, Decision]) -> None:
+    decidable = []
+    for number in level:
+        waiting_for = tuple(d for d in graph.dependencies[number] if type(decisions[d]) is not Hit)
+        if waiting_for:
+            decisions[number] = Undecided(waiting_for)
+        else:
+            decidable.append(number)
+    for number, decision in zip(decidable, planner.decide(decidable), strict=True):
+        decisions[number] = decision
+        if isinstance(decision, Hit):
+            planner.record(number, decision.entry.output)
+
+
+def _critical_s(graph: Graph, rows: list[PlanRow]) -> float:
+    ends = [0.0] * len(rows)
+    for number, row in enumerate(rows):
+        before = max((ends[d] for d in graph.dependencies[number]), default=0.0)
+        ends[number] = before + (row.expected_s or 0.0)
+    return max(ends, default=0.0)

@@ -1,0 +1,1 @@
+"""Order: facts in, commands out. No clock, no thread, no store in here."""

@@ -1,0 +1,158 @@
+"""What the scheduler is told (facts) and what it asks for (commands). Plain frozen values; ids only, never nodes."""
+
+import attrs
+
+from flowlib.events import NodeState
+from flowlib.ids import NodeId
+
+
+@attrs.frozen(kw_only=True)
+class NodePlan:
+    """What the scheduler needs to know about one node."""
+
+    dependencies: tuple[NodeId, ...]
+    pool: str | None = None
+    """Name of the slots it competes for."""
+    always: bool = False
+    """Start even when dependencies ended without a value."""
+    priority: float = 0.0
+    """Higher starts earlier; given by the user."""
+    weight_s: float = 1.0
+    """Expected seconds, for the critical path."""
+
+
+# ---- facts
+
+
+@attrs.frozen
+class Grown:
+    """Nodes joined the graph; their ids continue where the last fact ended."""
+
+    plans: tuple[NodePlan, ...]
+    targets: tuple[NodeId, ...] = ()
+    """Nodes whose values somebody waits for: they are never dropped."""
+
+
+@attrs.frozen
+class Hit:
+    """A stored result of the node may be reused."""
+
+    node: NodeId
+
+
+@attrs.frozen
+class Missed:
+    """The node has to run."""
+
+    node: NodeId
+
+
+@attrs.frozen
+class Deferred:
+    """Another node of this run computes the same key; decide again when it has ended."""
+
+    node: NodeId
+    until: NodeId
+
+
+@attrs.frozen
+class Blocked:
+    """Somebody else holds the lease on the node's key; it gives its slot back."""
+
+    node: NodeId
+
+
+@attrs.frozen
+class Unblocked:
+    """The lease is ours now; decide again."""
+
+    node: NodeId
+
+
+@attrs.frozen
+class Ended:
+    """The node's job is over. `has_value` is True for a failure that is kept as a value."""
+
+    node: NodeId
+    state: NodeState
+    has_value: bool
+
+
+@attrs.frozen
+class Expanded:
+    """The node returned other nodes, which are in the graph by now; it waits for `waits_for`."""
+
+    node: NodeId
+    waits_for: tuple[NodeId, ...]
+
+
+@attrs.frozen
+class Lost:
+    """A node could not load its input: the producer has to make it again."""
+
+    node: NodeId
+    producer: NodeId
+
+
+@attrs.frozen
+class ValueLost:
+    """A target's stored value could not be loaded: the node has to make it again."""
+
+    node: NodeId
+
+
+@attrs.frozen
+class Stopping:
+    """Start nothing new; let what runs finish."""
+
+
+Fact = Grown | Hit | Missed | Deferred | Blocked | Unblocked | Ended | Expanded | Lost | ValueLost | Stopping
+
+
+# ---- commands
+
+
+@attrs.frozen
+class Decide:
+    """The nodes have every input; find out whether stored results can be reused."""
+
+    nodes: tuple[NodeId, ...]
+
+
+@attrs.frozen
+class Start:
+    """Run the node's job."""
+
+    node: NodeId
+
+
+@attrs.frozen
+class Assemble:
+    """The nodes that this node returned have ended: put their values together as its own."""
+
+    node: NodeId
+
+
+@attrs.frozen
+class Skip:
+    """The node will never start, because a dependency has no value."""
+
+    node: NodeId
+    because: NodeId
+
+
+@attrs.frozen
+class Cancel:
+    """The node will never start, because the run stops."""
+
+    node: NodeId
+
+
+@attrs.frozen
+class Drop:
+    """Nobody will ask for the node's value any more."""
+
+    node: NodeId
+
+
+Command = Decide | Start | Assemble | Skip | Cancel | Drop

@@ -1,0 +1,44 @@
+"""Records that follow from entries: the latest keys and the statistics of each task."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from flowlib.hashing.digest import size_bytes
+from flowlib.ids import Key
+from flowlib.store.base import Entry, TaskStats
+from flowlib.store.entry_format import decode_keys, decode_stats, encode_keys, encode_stats
+
+RECENT_KEYS = 32
+"""How many of a task's latest entries `recent` can name."""
+
+
+def derive_records(entries: Sequence[Entry], get: Callable[[Sequence[str]], Mapping[str, bytes]]) -> dict[str, bytes]:
+    """Return the new bodies of `r:<task>` and `s:<task>` after some entries, in the order they were made."""
+    by_task: dict[str, list[Entry]] = {}
+    for entry in entries:
+        by_task.setdefault(entry.task, []).append(entry)
+    old = get([prefix + task for task in by_task for prefix in ("r:", "s:")])
+    new: dict[str, bytes] = {}
+    for task, group in by_task.items():
+        new["r:" + task] = encode_keys(newest_first(group, old.get("r:" + task)))
+        new["s:" + task] = encode_stats(add_stats(group, old.get("s:" + task)))
+    return new
+
+
+def newest_first(entries: Sequence[Entry], old: bytes | None) -> list[Key]:
+    """Return the latest keys after some entries were added, newest first, each once."""
+    latest = [entry.key for entry in reversed(entries[-RECENT_KEYS:])]
+    return list(dict.fromkeys([*latest, *(decode_keys(old) if old else ())]))[:RECENT_KEYS]
+
+
+def add_stats(entries: Sequence[Entry], old: bytes | None) -> TaskStats:
+    """Return the statistics of a task after some entries were added."""
+    before = decode_stats(old) if old else TaskStats(n=0, mean_s=0.0, mean_bytes=0.0)
+    n = before.n + len(entries)
+    seconds = before.mean_s * before.n + sum(entry.duration_s for entry in entries)
+    n_bytes = before.mean_bytes * before.n + sum(payload_bytes(entry) for entry in entries)
+    return TaskStats(n=n, mean_s=seconds / n, mean_bytes=n_bytes / n)
+
+
+def payload_bytes(entry: Entry) -> int:
+    """Return the bytes a value takes when encoded, files inside it included."""
+    return sum(map(size_bytes, (entry.payload.content, *entry.payload.refs)))

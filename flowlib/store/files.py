@@ -1,0 +1,194 @@
+"""Every file operation of the store, in one small class, so that a test can make any single one of them fail or crash.
+
+Invariant: nothing here follows a symbolic link in the last step of a path, waits on a FIFO, or depends on the umask.
+Directories are 0700, files 0600 while they are written and 0400 once they are complete.
+"""
+
+import errno
+import mmap
+import os
+import shutil
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+Buffer = bytes | bytearray | memoryview
+
+_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
+_NETWORK = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "afs", "ceph", "lustre", "9p", "glusterfs", "beegfs", "fuse.sshfs"}
+)
+_MAX_PARTS = 512  # below IOV_MAX everywhere
+
+
+class NotRegular(OSError):
+    """The path names something that is not an ordinary file: a link, a directory, a FIFO, a device."""
+
+
+class Files:
+    """The operating system as the store sees it. Stateless; tests replace it by one that fails on purpose."""
+
+    def make_dir(self, path: Path) -> bool:
+        """Create a private directory, and say whether it is new.
+
+        Raises:
+            NotRegular: Something else is there, a link to a directory included.
+        """
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.lstat(path).st_mode):
+                raise NotRegular(f"not a directory: {path}") from None
+            return False
+        os.chmod(path, 0o700)
+        return True
+
+    def create(self, path: Path) -> int:
+        """Create a file that must not exist yet and return its descriptor, open for writing, mode 0600."""
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600)
+        os.fchmod(descriptor, 0o600)
+        return descriptor
+
+    def open_append(self, path: Path) -> int:
+        """Open an ordinary file for appending, creating it with mode 0600."""
+        descriptor, _ = _open_ordinary(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        os.fchmod(descriptor, 0o600)
+        return descriptor
+
+    def open_read(self, path: Path) -> tuple[int, int]:
+        """Open an ordinary file for reading; return its descriptor and its size in bytes."""
+        return _open_ordinary(path, os.O_RDONLY)
+
+    def write(self, descriptor: int, parts: Sequence[Buffer]) -> None:
+        """Write all parts one after another, however many calls that takes."""
+        views = [memoryview(part).cast("B") for part in parts if len(part)]
+        while views:
+            written = os.writev(descriptor, views[:_MAX_PARTS])
+            while views and written >= len(views[0]):
+                written -= len(views.pop(0))
+            if written:
+                views[0] = views[0][written:]
+
+    def read(self, descriptor: int, n_bytes: int, offset: int = 0) -> bytearray:
+        """Return up to `n_bytes` from `offset`, in a buffer of the caller's own."""
+        buffer = bytearray(n_bytes)
+        view, filled = memoryview(buffer), 0
+        while filled < n_bytes:
+            got = os.preadv(descriptor, [view[filled:]], offset + filled)
+            if not got:
+                break
+            filled += got
+        view.release()
+        del buffer[filled:]
+        return buffer
+
+    def map_private(self, descriptor: int, n_bytes: int) -> mmap.mmap:
+        """Map a file copy-on-write: pages are read when touched, writes never reach the file."""
+        return mmap.mmap(descriptor, n_bytes, access=mmap.ACCESS_COPY)
+
+    def sync(self, descriptor: int) -> None:
+        """Wait until a file's bytes are on the disk."""
+        os.fsync(descriptor)
+
+    def sync_path(self, path: Path) -> None:
+        """Wait until the bytes of a file, or the names in a directory, are on the disk."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _FLAGS)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def make_read_only(self, descriptor: int) -> None:
+        """Mark a complete file: mode 0400."""
+        os.fchmod(descriptor, 0o400)
+
+    def set_mode(self, path: Path, mode: int) -> None:
+        """Set the permission bits of a path."""
+        os.chmod(path, mode)
+
+    def close(self, descriptor: int) -> None:
+        """Close a descriptor."""
+        os.close(descriptor)
+
+    def rename(self, source: Path, target: Path) -> None:
+        """Give a file another name at once, replacing what had that name."""
+        os.rename(source, target)
+
+    def move(self, source: Path, target: Path) -> None:
+        """Move a file, to another file system if need be."""
+        shutil.move(source, target)
+
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file a second name; fails if the name is taken."""
+        os.link(source, target, follow_symlinks=False)
+
+    def remove(self, path: Path) -> None:
+        """Remove a name."""
+        os.unlink(path)
+
+    def remove_dir(self, path: Path) -> None:
+        """Remove an empty directory."""
+        os.rmdir(path)
+
+    def touch(self, path: Path) -> None:
+        """Make a file young again, so that a collector at work leaves it alone."""
+        os.utime(path, follow_symlinks=False)
+
+    def status(self, path: Path) -> os.stat_result:
+        """Return what `lstat` says."""
+        return os.lstat(path)
+
+    def is_ordinary(self, path: Path) -> bool:
+        """Say whether a path names an ordinary file, and no link to one."""
+        return stat.S_ISREG(os.lstat(path).st_mode)
+
+    def is_dir(self, path: Path) -> bool:
+        """Say whether a path names a directory, and no link to one."""
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+
+    def names(self, path: Path) -> list[str]:
+        """Return the sorted names in a directory; none if it does not exist."""
+        try:
+            return sorted(os.listdir(path))
+        except FileNotFoundError:
+            return []
+
+    def truncate(self, descriptor: int, n_bytes: int) -> None:
+        """Cut an open file to a length."""
+        os.ftruncate(descriptor, n_bytes)
+
+
+def _open_ordinary(path: Path, flags: int) -> tuple[int, int]:
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK | _FLAGS, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise NotRegular(f"a symbolic link: {path}") from None
+        raise
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise NotRegular(f"not an ordinary file: {path}")
+    return descriptor, status.st_size
+
+
+def is_network_path(path: Path, mounts: str | None = None) -> bool:
+    """Say whether a path lies on a network file system, where SQLite's shared-memory log must not be used.
+
+    >>> is_network_path(Path("/data/x"), "host:/export /data nfs4 rw 0 0")
+    True
+    >>> is_network_path(Path("/data/x"), "/dev/sda1 / ext4 rw 0 0")
+    False
+    """
+    if mounts is None:
+        try:
+            mounts = Path("/proc/self/mounts").read_text()
+        except OSError:
+            return False
+    best, kind = "", ""
+    for line in mounts.splitlines():
+        _, point, file_system, *_ = line.split(" ")
+        point = point.replace("\\040", " ")
+        if len(point) >= len(best) and path.is_relative_to(point):
+            best, kind = point, file_system
+    return kind in _NETWORK

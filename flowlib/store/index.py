@@ -1,0 +1,180 @@
+"""The index: small sealed records by name, in one diskcache. The only importer of diskcache.
+
+Theory of operation: diskcache makes and opens the database and keeps one connection a thread; nothing of its values,
+eviction or statistics is used. Rows are read and written in batches by our own statements on its table, which costs a
+third of `Cache.set` inside `transact`. Names start with a letter and a colon: `e:` entry by key, `r:` latest keys by
+task, `s:` statistics by task, `t:` text by name, `f:` digest by file path, `p:` how far a pack has been taken in.
+
+Rules: every write holds the write lock (a byte of the lock file) around the whole transaction, the checkpoint it may
+cause, and the closing of connections: no two processes ever write or checkpoint at once, so nobody waits in SQLite,
+and the fault in SQLite's log that needs a checkpoint beside a writer (fixed in 3.51.3) cannot occur. No descriptor of
+the database is ever opened here. A connection that came through a fork is kept aside, unused and unclosed.
+
+Invariant: a method raises only `IndexLost` (not a usable database: start a new one) or `IndexBusy` (try again later).
+"""
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flowlib.store.files import Files
+
+if TYPE_CHECKING:
+    import diskcache
+
+_SETTINGS = {
+    "eviction_policy": "none",
+    "cull_limit": 0,
+    "statistics": 0,
+    "tag_index": 0,
+    "size_limit": 1 << 62,
+    "disk_min_file_size": 1 << 62,  # a record never becomes a file of its own
+    "sqlite_mmap_size": 0,  # a shrunk file must be an error, not a signal
+    "sqlite_synchronous": 1,
+}
+_TIMEOUT_S = 5.0
+_DATABASE = ("cache.db", "cache.db-wal", "cache.db-shm", "cache.db-journal")
+_BATCHES = (256, 16, 1)  # few statement texts, so that each is compiled once
+_PAGE_ROWS = 1000
+_UPSERT = (
+    "INSERT INTO Cache(key, raw, store_time, access_time, mode, value) VALUES (?, 1, 0, 0, 1, ?)"
+    " ON CONFLICT(key, raw) DO UPDATE SET value = excluded.value, mode = 1, filename = NULL, size = 0"
+)
+_DELETE = "DELETE FROM Cache WHERE raw = 1 AND key = ?"
+_PAGE = f"SELECT key, value FROM Cache WHERE raw = 1 AND key > ? AND key < ? ORDER BY key LIMIT {_PAGE_ROWS}"
+_LOST = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH,
+                   sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_READONLY_DBMOVED})  # fmt: skip
+
+Lock = Callable[[], contextlib.AbstractContextManager[None]]
+
+
+class IndexLost(Exception):
+    """The database is damaged, gone, or not a database."""
+
+
+class IndexBusy(Exception):
+    """The database cannot be used now: locked, full, read-only, out of descriptors."""
+
+
+class Index:
+    """Named records in a database. Safe for any number of threads and processes; not across a fork."""
+
+    def __init__(self, directory: Path, files: Files, lock: Lock, *, network: bool) -> None:
+        """Open the database, making it if needed.
+
+        Raises:
+            IndexLost: What is there is not a usable database.
+            IndexBusy: It cannot be opened now.
+        """
+        self._directory, self._files, self._lock = directory, files, lock
+        settings = {**_SETTINGS, "sqlite_journal_mode": "delete" if network else "wal"}
+        with _translated(), lock():
+            self._check_files()
+            self._cache = self._open(settings)
+            self._make_private()
+            self._identity = self._inode()
+
+    def _inode(self) -> tuple[int, int] | None:
+        try:
+            status = self._files.status(self._directory / _DATABASE[0])
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def is_replaced(self) -> bool:
+        """Say whether another process has put a new database in the place of this one."""
+        return self._inode() not in (None, self._identity)
+
+    def _check_files(self) -> None:
+        """Refuse whatever SQLite should not be pointed at: links, FIFOs, directories."""
+        self._files.make_dir(self._directory)
+        for name in self._files.names(self._directory):
+            if name in _DATABASE and not self._files.is_ordinary(self._directory / name):
+                raise IndexLost(f"{name} is not an ordinary file")
+
+    def _open(self, settings: Mapping[str, object]) -> "diskcache.Cache":
+        import diskcache
+
+        try:
+            cache = diskcache.Cache(str(self._directory), timeout=_TIMEOUT_S, **settings)
+            cache._con.execute("SELECT value FROM Cache WHERE raw = 1 AND key = ''").fetchone()
+        except (sqlite3.Error, OSError):
+            raise
+        except Exception as error:  # settings that someone else wrote into the database
+            raise IndexLost(f"{type(error).__name__}: {error}") from error
+        return cache
+
+    def _make_private(self) -> None:
+        for name in _DATABASE:
+            with contextlib.suppress(FileNotFoundError):
+                self._files.set_mode(self._directory / name, 0o600)
+
+    def get(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Return the records among `names`. Cost: 2 us a name, in batches of 256."""
+        found: list[tuple[str, bytes]] = []
+        with _translated():
+            connection = self._cache._con
+            at = 0
+            while at < len(names):
+                size = next(size for size in _BATCHES if size <= len(names) - at)
+                marks = "?" * size
+                query = f"SELECT key, value FROM Cache WHERE raw = 1 AND key IN ({','.join(marks)})"
+                found += connection.execute(query, names[at : at + size]).fetchall()
+                at += size
+        return {name: value for name, value in found if type(value) is bytes}
+
+    def items(self, prefix: str) -> Iterator[tuple[str, bytes]]:
+        """Iterate over all records whose name starts with `prefix`, in order of name; changes meanwhile may show."""
+        last, end = prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        while True:
+            with _translated():
+                rows = self._cache._con.execute(_PAGE, (last, end)).fetchall()
+            yield from ((name, value) for name, value in rows if type(value) is bytes and type(name) is str)
+            if len(rows) < _PAGE_ROWS:
+                return
+            last = rows[-1][0]
+
+    def commit(self, change: Callable[[], tuple[Mapping[str, bytes], Iterable[str]]]) -> None:
+        """Apply one transaction: `change` reads what it needs and returns what to put and what to remove.
+
+        Cost: about 3 us a record and 0.1 ms a transaction; nothing is applied if anything fails.
+        """
+        with _translated(), self._lock():
+            connection = self._cache._con
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                put, remove = change()
+                connection.executemany(_DELETE, [(name,) for name in remove])
+                connection.executemany(_UPSERT, sorted(put.items()))
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def check(self) -> bool:
+        """Say whether the database holds together, by reading all of it."""
+        try:
+            with _translated():
+                return bool(self._cache._con.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+        except (IndexLost, IndexBusy):
+            return False
+
+    def close(self) -> None:
+        """Close this thread's connection; those of other threads close with their threads."""
+        with contextlib.suppress(IndexLost, IndexBusy), _translated(), self._lock():
+            self._cache.close()
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        lost = code in _LOST or (code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
+        raise (IndexLost if lost else IndexBusy)(str(error)) from error
+    except OSError as error:
+        raise IndexBusy(error.strerror or str(error)) from error

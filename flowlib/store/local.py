@@ -1,0 +1,308 @@
+"""The store of a cache directory: what runs put in, and get back verified.
+
+Theory of operation: values become bytes (`codec`); small ones stay in their entry, others become blobs (`blobs`).
+Entries wait in memory until a flush: first the blobs they name are made durable, then the entries are logged and
+indexed (`records`). Waiting entries are found like committed ones. Reading goes the other way, and any doubt on the
+way is a miss or `BlobLost`, never a value.
+
+Rules: no method lets trouble of the disk out, except as `NotKept` and `BlobLost`; the rest becomes a notice. A store
+that came through a fork starts afresh in the child: it shares no lock, no connection and no waiting entry.
+"""
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import attrs
+
+from flowlib.ids import Key
+from flowlib.store import codec as codecs
+from flowlib.store.base import BlobLost, Entry, Lease, Payload, TaskStats
+from flowlib.store.blobs import Blobs, matches
+from flowlib.store.derived import derive_records
+from flowlib.store.entry_format import BadRecord, decode_entry, decode_keys, decode_stats, encode_entry
+from flowlib.store.files import is_network_path
+from flowlib.store.index import IndexBusy
+from flowlib.store.leases import lock_table, take_lease
+from flowlib.store.mac import Mac
+from flowlib.store.memo import StoredFileMemo
+from flowlib.store.notices import Notices
+from flowlib.store.opening import INLINE_BYTES, StoreOptions, open_directory, unusable
+from flowlib.store.records import Records
+from flowlib.store.replay import Get
+
+__all__ = ["LocalStore", "StoreOptions", "open_store"]
+
+_MAX_WAITING = 50_000
+
+
+@attrs.define
+class _Waiting:
+    """Entries and texts that are not committed yet; `since` is when the first of them came."""
+
+    entries: dict[Key, Entry] = attrs.field(factory=dict)
+    texts: dict[str, str] = attrs.field(factory=dict)
+    since: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.entries) + len(self.texts)
+
+
+def open_store(path: str | os.PathLike[str], options: StoreOptions) -> "LocalStore":
+    """Open the cache in a directory, making it if needed.
+
+    Raises:
+        StoreTrouble: The directory cannot be used: not writable, not yours, open to others, of a later format.
+
+    Cost: about 10 ms (imports SQLite on first use), and the reading of whatever a crash left unindexed.
+    """
+    root = Path(os.path.abspath(path))
+    mac = open_directory(root, options)
+    try:
+        return LocalStore(root, options, mac)
+    except (IndexBusy, OSError) as error:
+        raise unusable(root, str(error), "Free space or repair permissions, or choose another directory.") from error
+
+
+class LocalStore:
+    """Entries and blobs in a directory, for any number of threads and processes. Made by `open_store`."""
+
+    def __init__(self, root: Path, options: StoreOptions, mac: Mac) -> None:
+        self.root, self.options, self.mac = root, options, mac
+        self._inherited: list[object] = []
+        self._is_closed = False
+        self._start()
+
+    def _start(self) -> None:
+        """Set up everything that belongs to one process."""
+        files = self.options.files
+        self._pid = os.getpid()
+        self._notices = Notices()
+        self._lock, self._flushing = threading.Lock(), threading.Lock()
+        self._waiting, self._committing = _Waiting(), _Waiting()
+        self.locks = lock_table(self.root / "lock", files)
+        self.blobs = Blobs(self.root, files, self.options.fsync)
+        network = is_network_path(self.root)
+        self.records = Records(self.root, files, self.mac, self.locks, self._notices, self._derive, network=network)
+        self._memo = StoredFileMemo(self.records.get, self.records.put_unlogged)
+        if network:
+            self._notices.add("network", "The cache is on a network file system: slower, and locks may not be safe.")
+
+    def _here(self) -> None:
+        """Start afresh in the child of a fork. What came along is kept, because closing it would harm the parent."""
+        if os.getpid() != self._pid:
+            self._inherited += [self.records, self.locks, self._memo]
+            self._start()
+
+    # ---- entries
+
+    def find(self, keys: Sequence[Key]) -> dict[Key, Entry]:
+        """Return the valid entries among `keys`. Cost: about 6 us a key that is there, 2 us one that is not."""
+        self._here()
+        found: dict[Key, Entry] = {}
+        asked: list[Key] = []
+        with self._lock:
+            for key in keys:
+                entry = self._waiting.entries.get(key) or self._committing.entries.get(key)
+                if entry is None:
+                    asked.append(key)
+                else:
+                    found[key] = entry
+        if asked:
+            bodies = self.records.get(["e:" + key for key in asked])
+            for name, body in bodies.items():
+                self._add_entry(found, Key(name[2:]), body)
+        now = self.options.clock.now()
+        return {key: entry for key, entry in found.items() if entry.expires_at is None or entry.expires_at > now}
+
+    def _add_entry(self, found: dict[Key, Entry], key: Key, body: bytes) -> None:
+        try:
+            entry = decode_entry(body)
+        except BadRecord as error:
+            self._notices.add("damaged", f"A record in the cache was ignored: {error}.")
+            return
+        if entry.key == key:
+            found[key] = entry
+
+    def put(self, entry: Entry) -> None:
+        """Take an entry; it is durable after the next `flush`, which comes by itself when enough or old ones wait."""
+        self._here()
+        with self._lock:
+            self._stamp()
+            self._waiting.entries[entry.key] = entry
+            due = self._is_due()
+        if due:
+            self.flush()
+
+    def put_texts(self, texts: Mapping[str, str]) -> None:
+        """Keep texts by name, once."""
+        self._here()
+        with self._lock:
+            self._stamp()
+            self._waiting.texts.update(texts)
+            due = self._is_due()
+        if due:
+            self.flush()
+
+    def _stamp(self) -> None:
+        if not self._waiting:
+            self._waiting.since = self.options.clock.monotonic()
+
+    def _is_due(self) -> bool:
+        options, waiting = self.options, self._waiting
+        return len(waiting) >= options.flush_count or options.clock.monotonic() - waiting.since >= options.flush_after_s
+
+    def flush(self) -> None:
+        """Commit every entry taken so far: blobs first, then log and index. What fails is told, kept and tried again."""
+        self._here()
+        with self._flushing:
+            with self._lock:
+                batch, self._waiting = self._waiting, _Waiting()
+                self._committing = batch
+            try:
+                self._commit(batch)
+            except OSError as error:
+                self._notices.add(
+                    "not-kept",
+                    f"Results cannot be written to the cache {self.root}: {error.strerror or error}. The run goes on.",
+                )
+                self._take_back(batch)
+            finally:
+                with self._lock:
+                    self._committing = _Waiting()
+
+    def _commit(self, batch: _Waiting) -> None:
+        durable = self.options.fsync != "off"
+        if durable:
+            self.blobs.make_durable()
+        logged = {}
+        for key, entry in batch.entries.items():
+            try:
+                logged["e:" + key] = encode_entry(entry)
+            except (ValueError, TypeError) as error:
+                self._notices.add("not-kept", f"A result of task {entry.task!r} cannot be written: {error}.")
+        logged.update(self._new_texts(batch.texts))
+        self.records.commit(logged, sync=durable)
+        self._memo.flush()
+
+    def _new_texts(self, texts: Mapping[str, str]) -> dict[str, bytes]:
+        if not texts:
+            return {}
+        bodies = {"t:" + name: text.encode("utf-8", "surrogatepass") for name, text in texts.items()}
+        there = self.records.get(list(bodies))
+        return {name: body for name, body in bodies.items() if name not in there}
+
+    def _take_back(self, batch: _Waiting) -> None:
+        """Let a batch wait again, so that it is found and tried again; bounded, because a full disk may stay full."""
+        with self._lock:
+            if len(batch) + len(self._waiting) <= _MAX_WAITING:
+                newer = self._waiting
+                batch.entries.update(newer.entries)
+                batch.texts.update(newer.texts)
+                batch.since = self.options.clock.monotonic()
+                self._waiting = batch
+
+    def _derive(self, bodies: Mapping[str, bytes], get: Get) -> Mapping[str, bytes]:
+        entries = []
+        for name, body in bodies.items():
+            if name.startswith("e:"):
+                entry = self._committing.entries.get(Key(name[2:]))
+                try:
+                    entries.append(entry or decode_entry(body))
+                except BadRecord:
+                    continue
+        return derive_records(entries, get) if entries else {}
+
+    # ---- values
+
+    def encode(self, value: object, *, codec: str | None = None) -> Payload:
+        """Encode a value and write its blob if it is larger than 4 KiB.
+
+        Raises:
+            NotKept: It cannot be encoded, or the blob cannot be written.
+        """
+        self._here()
+        encoded = codecs.encode_value(value, self.blobs, codec=codec)
+        content = encoded.digest()
+        if encoded.n_bytes <= INLINE_BYTES:
+            inline = b"".join(encoded.parts)
+            return Payload(codec=encoded.codec, content=content, inline=inline, refs=encoded.refs)
+        self.blobs.write(encoded.parts, content)
+        return Payload(codec=encoded.codec, content=content, refs=encoded.refs)
+
+    def load(self, payload: Payload) -> object:
+        """Return a new object that no one else holds, after verifying every byte it came from.
+
+        Raises:
+            BlobLost: The bytes are missing or not the ones that were written, or no longer make a value (a class is
+                gone).
+        """
+        self._here()
+        try:
+            data = self._bytes_of(payload)
+        except BlobLost as error:
+            if "damaged" in str(error):
+                self._notices.add("damaged-blob", f"A stored value is computed again: {error}.")
+            raise
+        try:
+            return codecs.decode_value(payload.codec, data, self.blobs)
+        except BlobLost:
+            raise
+        except Exception as error:  # unpickling runs code of the user's classes
+            raise BlobLost(f"its bytes no longer make a value: {type(error).__name__}: {error}") from error
+
+    def _bytes_of(self, payload: Payload) -> memoryview:
+        if payload.inline is None:
+            return self.blobs.read(payload.content)
+        view = memoryview(bytearray(payload.inline))
+        if not matches(view, payload.content):
+            raise BlobLost("its bytes are damaged: they do not have the digest they should")
+        return view
+
+    # ---- the rest
+
+    def lease(self, key: Key) -> Lease | None:
+        """Return the right to compute `key`, or None while another thread or process holds it. Cost: about 3 us."""
+        self._here()
+        return take_lease(self.locks, key)
+
+    def recent(self, task: str) -> list[Entry]:
+        """Return the latest committed entries of a task, newest first, at most 32."""
+        self._here()
+        body = self.records.get(["r:" + task]).get("r:" + task)
+        keys = decode_keys(body) if body else []
+        found = self.find(keys)
+        return [found[key] for key in keys if key in found]
+
+    def stats(self, task: str) -> TaskStats | None:
+        """Return what committed runs of a task cost; None without history."""
+        self._here()
+        body = self.records.get(["s:" + task]).get("s:" + task)
+        return decode_stats(body) if body else None
+
+    def texts(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the kept texts among `names`."""
+        self._here()
+        bodies = self.records.get(["t:" + name for name in names])
+        found = {name[2:]: body.decode("utf-8", "surrogatepass") for name, body in bodies.items()}
+        with self._lock:
+            waiting = {**self._committing.texts, **self._waiting.texts}
+        found.update((name, waiting[name]) for name in names if name in waiting)
+        return found
+
+    def file_memo(self) -> StoredFileMemo:
+        """Return the memo of file digests that lives in this store."""
+        self._here()
+        return self._memo
+
+    def take_notices(self) -> list[tuple[str, str]]:
+        """Return and forget (kind, message) pairs about trouble since the last call; each kind is told once."""
+        return self._notices.take()
+
+    def close(self) -> None:
+        """Flush and let go of files. The store may not be used afterwards; closing it again is harmless."""
+        if not self._is_closed and os.getpid() == self._pid:
+            self._is_closed = True
+            self.flush()
+            self.records.close()

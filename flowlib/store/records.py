@@ -1,0 +1,247 @@
+"""Sealed records by name: the packs hold them, the index finds them.
+
+Theory of operation: a commit seals records, appends them to this process's pack, and then writes them and what is
+derived from them (latest keys, statistics) to the index in one transaction. If the index refuses, the records wait
+for the next commit; if it is lost, a new one is filled from the packs. Packs that the index has not taken in to their
+end (a crash between the two steps) are replayed when the cache is opened.
+
+Invariant: `get` returns only bodies whose seal is right for the name they were asked under.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from flowlib.store.files import Files
+from flowlib.store.index import Index, IndexBusy, IndexLost
+from flowlib.store.leases import LockTable
+from flowlib.store.mac import HEAD_BYTES, Mac, Refused
+from flowlib.store.notices import Notices
+from flowlib.store.packs import Frame, PackWriter
+from flowlib.store.replay import Derive, Replay, seal_derived, whole
+
+_MAX_LATE = 20_000
+
+
+class Records:
+    """Bodies by name, authenticated. `derive` makes the unlogged records that follow from logged ones."""
+
+    def __init__(
+        self,
+        root: Path,
+        files: Files,
+        mac: Mac,
+        locks: LockTable,
+        notices: Notices,
+        derive: Derive,
+        *,
+        network: bool = False,
+    ) -> None:
+        """Open the index, healing it if it is lost, and take in what the packs have beyond it.
+
+        Raises:
+            IndexBusy: The index can be neither opened nor made.
+        """
+        self._root, self._files, self._mac, self._locks, self._notices = root, files, mac, locks, notices
+        self._derive, self._network = derive, network
+        self._healing = threading.Lock()
+        self._is_broken = False
+        self._late: dict[str, bytes] = {}
+        self._clean: dict[str, int] = {}
+        self._writer = PackWriter(root / "entries", files)
+        try:
+            self._index = self._open_index()
+            self.take_in()
+        except IndexLost:
+            try:
+                self._start_over()
+            except IndexLost as error:
+                raise IndexBusy(str(error)) from error
+
+    @property
+    def index(self) -> Index:
+        """The index at this moment; healing replaces it."""
+        return self._index
+
+    def _open_index(self) -> Index:
+        return Index(self._root / "index", self._files, self._locks.writing, network=self._network)
+
+    # ---- reading
+
+    def get(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Return the authentic bodies among `names`; trouble and doubt are told as notices."""
+        try:
+            sealed = self._read(names)
+        except (IndexBusy, IndexLost) as error:
+            self._notices.add("index", f"The cache index cannot be read now ({error}); results are computed again.")
+            sealed = {}
+        if self._late:
+            sealed.update((name, self._late[name]) for name in names if name in self._late)
+        found = {}
+        for name, record in sealed.items():
+            body = self._mac.open(name, record)
+            if isinstance(body, Refused):
+                self._tell_refused(body)
+            else:
+                found[name] = body
+        return found
+
+    def _read(self, names: Sequence[str]) -> dict[str, bytes]:
+        if self._is_broken:
+            return {}
+        index = self._index
+        try:
+            return index.get(names)
+        except IndexLost:
+            self.heal(index)
+        return {} if self._is_broken else self._index.get(names)
+
+    def _tell_refused(self, why: Refused) -> None:
+        if why is Refused.FOREIGN:
+            self._notices.add(
+                "foreign-cache",
+                "This cache, or part of it, was written with another key, so its results are not used. "
+                "`flowlib cache trust` adopts it.",
+            )
+        else:
+            self._notices.add("damaged", "A damaged record in the cache was ignored; its result is computed again.")
+
+    def items(self, prefix: str) -> Iterator[tuple[str, bytes | Refused, bytes]]:
+        """Iterate over (name, body or why it is refused, sealed record).
+
+        Raises:
+            IndexLost, IndexBusy: The index cannot be read.
+        """
+        for name, record in self._index.items(prefix):
+            yield name, self._mac.open(name, record), record
+
+    # ---- writing
+
+    def commit(self, logged: Mapping[str, bytes], *, sync: bool) -> None:
+        """Make records durable, then findable.
+
+        Raises:
+            OSError: They could not be logged; nothing has changed.
+        """
+        if not logged and not self._late:
+            return
+        sealed = {name: self._mac.seal(name, body) for name, body in logged.items()}
+        progress: dict[str, bytes] = {}
+        if sealed:
+            pack, n_bytes = self._writer.append((Frame(*item) for item in sealed.items()), self._clean, sync=sync)
+            self._clean[pack] = n_bytes
+            progress["p:" + pack] = whole(n_bytes)
+        late = self._late
+        try:
+            self._write(
+                lambda: ({**seal_derived(self._derive, logged, self.get, self._mac), **late, **sealed, **progress}, ())
+            )
+        except IndexBusy as error:
+            self._postpone({**late, **sealed}, str(error))
+        else:
+            self._late = {}
+
+    def put_unlogged(self, bodies: Mapping[str, bytes]) -> None:
+        """Write records that may be lost with the index. Never raises."""
+        with contextlib.suppress(IndexBusy):
+            self._write(lambda: ({name: self._mac.seal(name, body) for name, body in bodies.items()}, ()))
+
+    def remove(self, names: Iterable[str], *, sync: bool) -> None:
+        """Take records away, from the index and from what a later replay would bring back.
+
+        Raises:
+            OSError, IndexBusy: They could not be removed.
+        """
+        names = list(names)
+        sealed = self._index.get(names)
+        gone = [Frame(name, record[:HEAD_BYTES], True) for name, record in sealed.items()]
+        pack, n_bytes = self._writer.append(gone, self._clean, sync=sync)
+        self._clean[pack] = n_bytes
+        self._write(lambda: ({"p:" + pack: whole(n_bytes)}, names))
+
+    def _write(self, change: Callable[[], tuple[Mapping[str, bytes], Iterable[str]]]) -> None:
+        index = self._index
+        try:
+            if not self._is_broken:
+                index.commit(change)
+        except IndexLost:
+            self.heal(index)
+            try:
+                self._index.commit(change)
+            except IndexLost as error:
+                raise IndexBusy(str(error)) from error
+        if self._is_broken:
+            raise IndexBusy("it could not be rebuilt")
+
+    def _postpone(self, sealed: dict[str, bytes], reason: str) -> None:
+        self._notices.add(
+            "not-kept",
+            f"The cache index cannot be written now ({reason}); the results wait in the log beside it.",
+        )
+        if len(sealed) > _MAX_LATE:  # the pack has them: leave it untouched, and the next opening takes it in
+            self._writer.close()
+            self._clean.clear()
+            sealed = {}
+        self._late = sealed
+
+    # ---- healing
+
+    def take_in(self, *, everything: bool = False) -> int:
+        """Bring the index up to what the packs hold; return how many records were new to it.
+
+        Args:
+            everything: Read the packs from their beginning, not from where the index stands.
+
+        Raises:
+            IndexLost, IndexBusy: The index cannot be used.
+        """
+        replay = Replay(self._root / "entries", self._files, self._mac, self._index, self._derive)
+        n_new = replay.take_in(everything=everything)
+        self._clean.update(replay.clean)
+        return n_new
+
+    def heal(self, lost: Index) -> None:
+        """Replace a lost index by one made from the packs. Never raises: without an index the store only forgets."""
+        with self._healing:
+            if self._index is not lost:
+                return
+            lost.close()
+            try:
+                if lost.is_replaced():
+                    self._index = self._open_index()
+                    self.take_in()
+                else:
+                    self._start_over()
+            except (IndexLost, IndexBusy) as error:
+                self._is_broken = True
+                self._notices.add("index", f"The cache index cannot be rebuilt ({error}); results are not reused.")
+
+    def _start_over(self) -> None:
+        directory = self._root / "index"
+        kept_as = set_aside(directory, self._files)
+        self._clean = {}
+        self._index = self._open_index()
+        n_records = self.take_in()
+        self._notices.add(
+            "index-rebuilt",
+            f"The cache index was damaged; a new one was made from the log ({n_records} records). "
+            f"The old one is kept as {kept_as}.",
+        )
+
+    def close(self) -> None:
+        """Let go of files."""
+        self._writer.close()
+        self._index.close()
+
+
+def set_aside(directory: Path, files: Files) -> str:
+    """Rename a directory to `<name>.corrupt-<n>` and return that name; it stays if that is not possible."""
+    taken = set(files.names(directory.parent))
+    number = next(n for n in range(1, len(taken) + 2) if f"{directory.name}.corrupt-{n}" not in taken)
+    name = f"{directory.name}.corrupt-{number}"
+    try:
+        files.rename(directory, directory.with_name(name))
+    except OSError:
+        return directory.name
+    return name

@@ -1,0 +1,27 @@
+"""Every test starts in an empty directory, with no flowlib settings and a state directory of its own."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Deterministic by default: a red run is red again on the next machine. `FLOWLIB_TEST_SEED=random` explores.
+settings.register_profile("fixed", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("explore", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("explore" if os.environ.get("FLOWLIB_TEST_SEED") == "random" else "fixed")
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Move to `tmp_path/work` and hide the user's settings; return that directory."""
+    for name in [name for name in os.environ if name.startswith("FLOWLIB_")]:
+        monkeypatch.delenv(name)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("FLOWLIB_STATE_DIR", str(tmp_path_factory.mktemp("state")))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    return work
