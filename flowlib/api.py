@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from flowlib.config import ProgressMode, load_settings, wants_no_color
+from flowlib.engine.context import is_inside_run
 from flowlib.engine.handle import Run
 from flowlib.engine.look import explain_target, make_plan
 from flowlib.engine.run import Cache, RunOptions, execute, options_from
@@ -30,6 +31,8 @@ OnErrorWord = Literal["stop", "continue", "keep"]
 
 class _Warner:
     """Turns notices into warnings, for runs without a display that shows them."""
+
+    notices_only = True
 
     def __init__(self) -> None:
         self._messages: list[str] = []
@@ -200,7 +203,7 @@ def _started_options(target: object, given: Mapping[str, Any]) -> RunOptions:
 
 
 def _display(target: object, mode: ProgressMode) -> Observer | None:
-    if mode is False:
+    if mode is False or is_inside_run():
         return None
     stream = sys.stderr
     is_tty = bool(getattr(stream, "isatty", lambda: False)())

@@ -184,5 +184,3 @@ def _checked(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
         if name in ("workers", "max_nodes") and (type(value) is not int or value < 0):
             raise ConfigError(f"Setting {name} cannot be {value!r}.", {"found in": where}, "Give a whole number.")
     return dict(settings)
-
-

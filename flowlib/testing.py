@@ -4,6 +4,7 @@ The oracle: whatever the cache, the executor, the order of completion and earlie
 plain functions one after the other.
 """
 
+import copy
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -76,7 +77,8 @@ _OPERATORS = frozenset({"getitem", "getattr"})
 def plain_value(target: Any) -> Any:
     """Evaluate a target by calling the plain functions, dependencies first: no cache, no scheduler, no threads.
 
-    Tasks that return nodes are followed. Cost: O(nodes), one value per node in memory.
+    Every call gets its own copies of its inputs: that is flowlib's promise, which plain calls would not keep. Tasks that
+    return nodes are followed. Cost: O(nodes), one value per node in memory.
 
     >>> from flowlib.graph.task import task
     >>> double = task(lambda x: 2 * x)
@@ -98,7 +100,8 @@ def _plain_call(node: Node, values: dict[Node, Any]) -> Any:
         for position, point in enumerate(reduction.nodes):
             reduction.add(position, values[point])
         return reduction.finish()
-    args, kwargs = task.signature.split(tuple(replace(node._fl_args, values.__getitem__)))
+    own = {dep: copy.deepcopy(values[dep]) for dep in node._fl_deps}
+    args, kwargs = task.signature.split(tuple(replace(node._fl_args, own.__getitem__)))
     result = task.fn(*args, **kwargs)
     return plain_value(result) if targets_of(result) else result
 

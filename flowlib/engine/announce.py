@@ -1,5 +1,7 @@
 """Make the events of a run. One place builds them, so that the engine's loop reads as what happens, not how it is told."""
 
+from types import CodeType
+
 from flowlib.clock import Clock
 from flowlib.engine.observe import Emitter
 from flowlib.events import (
@@ -37,6 +39,7 @@ class Announcer:
     def __init__(self, graph: Graph, emitter: Emitter, clock: Clock, first_id: int = 0) -> None:
         self._nodes = graph.nodes
         self._first_id = first_id
+        self._sites: dict[tuple[CodeType, int], str] = {}
         self._emitter = emitter
         self._clock = clock
 
@@ -63,7 +66,7 @@ class Announcer:
                 node=self._id(number),
                 task=node._fl_task.name,
                 label=node._fl_label,
-                site=str(site_of(node)),
+                site=self._site(node),
                 reasons=tuple([str(reason) for reason in miss.reasons]),
             )
             self._emitter.emit(event)
@@ -97,7 +100,7 @@ class Announcer:
                 duration_s=outcome.duration_s,
                 worker=outcome.worker,
                 label=node._fl_label,
-                site=str(site_of(node)),
+                site=self._site(node),
                 kept=kept,
             )
             self._emitter.emit(event)
@@ -129,6 +132,13 @@ class Announcer:
     def not_kept(self, node: Node, reason: str) -> None:
         """Say once that a result is used but not stored."""
         self.notice("not-kept", f"The result of task {node._fl_task.name!r} was not kept: {reason}.")
+
+    def _site(self, node: Node) -> str:
+        """Return `file:line` of a node's call; sweeps make thousands of calls in one place."""
+        place = (node._fl_code, node._fl_offset)
+        if place not in self._sites:
+            self._sites[place] = str(site_of(node))
+        return self._sites[place]
 
     def _id(self, number: NodeId) -> NodeId:
         return NodeId(self._first_id + number)

@@ -13,6 +13,7 @@ from flowlib.engine.observe import Emitter
 from flowlib.engine.stop import Stop
 from flowlib.execution.threads import ThreadPool
 from flowlib.hashing.identity import Identity
+from flowlib.history.log import RunLog
 from flowlib.ids import Key, RunId
 from flowlib.planning.key import KeyMaker
 from flowlib.store.base import Store
@@ -35,6 +36,8 @@ class RunContext:
     stop: Stop
     pool: ThreadPool | None
     """None runs jobs in the engine's thread."""
+    log: RunLog | None = None
+    """The log of the run on disk; None without a cache directory."""
     tags: tuple[str, ...] = ()
     environ: Mapping[str, str] = attrs.field(factory=dict)
     chain: frozenset[Key] = frozenset()
@@ -52,6 +55,11 @@ class RunContext:
             return fn()
         finally:
             current_run.reset(token)
+
+
+def is_inside_run() -> bool:
+    """Whether the calling code is a task that a run is executing."""
+    return current_run.get() is not None
 
 
 current_run: ContextVar[RunContext | None] = ContextVar("flowlib_current_run", default=None)

@@ -18,6 +18,7 @@ from flowlib.engine.values import Values
 from flowlib.errors import InternalError
 from flowlib.events import NodeState
 from flowlib.execution.base import Executor, Job, Outcome
+from flowlib.graph.args import Quoted, nodes_in
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
 from flowlib.ids import Digest, Key, NodeId
@@ -176,7 +177,7 @@ class Engine:
         """Take a stored result as the node's."""
         self._planner.record(number, entry.output)
         self._expansions.remember_watch(number, entry.watch)
-        self.values.stored(number, entry.key)
+        self.values.stored(number, entry)
         self._ledger.release(number)
 
     # ---- starting
@@ -238,7 +239,7 @@ class Engine:
             task=node._fl_task,
             policy=node._fl_policy,
             args=node._fl_args,
-            inputs=self.values.inputs(number, skip=self._feeds.fed_nodes(number)),
+            inputs=self.values.inputs(number, skip=self._feeds.fed_nodes(number) | self._quoted_only(node)),
             key=miss.call.key,
             parts=miss.call.parts,
             keep=has_key,
@@ -246,6 +247,14 @@ class Engine:
             previous=recent[0] if recent else None,
             stream=self._feeds.result_maker(number),
         )
+
+    def _quoted_only(self, node: Node) -> frozenset[NodeId]:
+        """Return the inputs that a task wants as nodes, so that their values are not loaded."""
+        if not node._fl_task.quotes:
+            return frozenset()
+        is_quoted = [type(arg) is tuple and bool(arg) and all(type(q) is Quoted for q in arg) for arg in node._fl_args]
+        loaded = nodes_in([a for a, q in zip(node._fl_args, is_quoted, strict=True) if not q], lambda i: "an argument")
+        return frozenset(self.graph.id_of(dep) for dep in node._fl_deps) - {self.graph.id_of(dep) for dep in loaded}
 
     def _assemble(self, number: NodeId) -> None:
         """Put the values of returned nodes together, as a job: the result is stored under the key of the outer call."""

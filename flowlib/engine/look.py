@@ -13,7 +13,8 @@ from flowlib.planning.preview import Plan, preview
 
 def make_plan(target: Any, options: RunOptions) -> Plan:
     """Return what a run of the target would do now."""
-    return _planned(target, options)[0]
+    plan: Plan = _planned(target, options)[0]
+    return plan
 
 
 def explain_target(target: Any, options: RunOptions) -> tuple[Explanation, ...]:

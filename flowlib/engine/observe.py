@@ -13,13 +13,15 @@ class Emitter:
     """Fans events out to observers.
 
     Args:
-        observers: They are called in this order, one event at a time.
+        observers: They are called in this order, one event at a time. One whose attribute `notices_only` is true gets
+            only `Noticed`, so that its presence alone does not cost an event per node.
         log: Whether notices go to loguru, too.
     """
 
     def __init__(self, observers: Sequence[Observer], *, log: bool = False) -> None:
         self._log = log
-        self._observers = list(observers)
+        self._observers = [observer for observer in observers if not getattr(observer, "notices_only", False)]
+        self._notice_takers = [observer for observer in observers if getattr(observer, "notices_only", False)]
         self._told: set[str] = set()
         self._one_at_a_time = threading.RLock()
         """Runs inside tasks emit from their own threads; observers see one event after the other."""
@@ -49,4 +51,7 @@ class Emitter:
             from loguru import logger
 
             logger.warning("{}: {}", kind, message)
-        self.emit(Noticed(at=at, kind=kind, message=message))
+        event = Noticed(at=at, kind=kind, message=message)
+        for observer in self._notice_takers:
+            observer.on_event(event)
+        self.emit(event)

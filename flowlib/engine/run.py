@@ -109,9 +109,10 @@ def open_context(options: RunOptions, stop: Stop, *, looking: bool = False) -> t
     store, trouble = store_for(options.cache, options.settings)
     run = new_run_id(options.clock.now())
     observers = list(options.observers)
-    directory = getattr(store, "runs_directory", None)
-    if directory is not None and not looking:
-        observers.append(RunLog(directory, run))
+    root = getattr(store, "root", None)
+    log = RunLog(root / "runs", run) if root is not None and not looking else None
+    if log is not None:
+        observers.append(log)
     identity, environ = Identity(), environment()
     inline = options.settings.executor == "inline"
     return RunContext(
@@ -121,6 +122,7 @@ def open_context(options: RunOptions, stop: Stop, *, looking: bool = False) -> t
         identity=identity,
         keys=KeyMaker(identity, environ),
         clock=options.clock,
+        log=log,
         emitter=Emitter(observers, log=options.settings.log),
         stop=stop,
         pool=None if inline else ThreadPool(options.settings.n_workers),
@@ -164,6 +166,8 @@ def _close(context: RunContext, engine: Engine, status: RunStatus, began: float)
     now = context.clock.now()
     duration_s = context.clock.monotonic() - began
     context.emitter.emit(RunFinished(at=now, status=status, duration_s=duration_s, counts=dict(counts)))
+    if context.log is not None:
+        context.log.close()
     if context.pool is not None:
         context.pool.close()
 

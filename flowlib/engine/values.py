@@ -13,7 +13,7 @@ from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
 from flowlib.ids import Key, NodeId
 from flowlib.scheduling.scheduler import Scheduler
-from flowlib.store.base import BlobLost, Entry, Store
+from flowlib.store.base import BlobLost, Entry, Payload, Store
 
 _UNKNOWN_S = 1.0
 """Expected seconds of a task without history; only the ratio to others matters, for the critical path."""
@@ -36,6 +36,7 @@ class Values:
         self._targets = targets
         self._live: dict[NodeId, Any] = {}
         self._keys: dict[NodeId, Key] = {}
+        self._payloads: dict[NodeId, Payload] = {}
         self._expected_s: dict[str, float] = {}
 
     def __getitem__(self, number: NodeId) -> Any:
@@ -49,9 +50,11 @@ class Values:
         """Return the key under which the value is stored; None if it is not."""
         return self._keys.get(number)
 
-    def stored(self, number: NodeId, key: Key) -> None:
-        """Take note that a value is in the store."""
-        self._keys[number] = key
+    def stored(self, number: NodeId, entry: Entry) -> None:
+        """Take note that a value is in the store; where a target's bytes are is remembered for `fetch`."""
+        self._keys[number] = entry.key
+        if number in self._targets:
+            self._payloads[number] = entry.payload
 
     def made(self, number: NodeId, value: Any, key: Key | None) -> None:
         """Take a value that a job made; `key` if it was stored, too."""
@@ -74,12 +77,11 @@ class Values:
         """Load a target into memory; False when its stored value is lost."""
         if number in self._live or self._store is None:
             return True
-        key = self._keys[number]
-        entry = self._store.find([key]).get(key)
-        if entry is None or not entry.payload.kept:
+        payload = self._payloads.pop(number, None) or self._payload(self._keys[number], self._store)
+        if payload is None or not payload.kept:
             return False
         try:
-            self._live[number] = self._store.load(entry.payload)
+            self._live[number] = self._store.load(payload)
         except BlobLost:
             return False
         return True
@@ -118,6 +120,10 @@ class Values:
             return Given(value)
         key = self._keys.get(number)
         return Shared(value) if key is None else Stored(key)
+
+    def _payload(self, key: Key, store: Store) -> Payload | None:
+        entry = store.find([key]).get(key)
+        return entry.payload if entry is not None else None
 
     def _only_streamed(self, number: NodeId) -> bool:
         dependents = self._graph.dependents[number]

@@ -44,6 +44,8 @@ class Task(Generic[P, R]):
     is_op = False
     streams = False
     """Whether the task is a reduction, which takes the values of its points one at a time."""
+    quotes = False
+    """Whether some arguments are tuples of `Quoted` nodes, whose values are not to be loaded."""
     own_code = ""
     """Code version of a task that flowlib itself defines; empty for the user's."""
 

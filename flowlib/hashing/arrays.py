@@ -102,7 +102,9 @@ def encode_sparse(value: Any, walk: Walk) -> Node:
 
 def encode_generator(value: Any, walk: Walk) -> Node:
     """Refuse a random generator: a task that draws from it would change its own input."""
-    raise Refused(value, "a random generator changes when it is used", "Pass a seed and make the generator in the task.")
+    raise Refused(
+        value, "a random generator changes when it is used", "Pass a seed and make the generator in the task."
+    )
 
 
 def _dtype_name(dtype: Any) -> str:

@@ -131,7 +131,9 @@ def _code_digest(value: object, walk: Walk) -> str:
 
 
 def _nameless(value: object, kind: str) -> Refused:
-    return Refused(value, f"{kind} is identified by its code, which is not looked at here", "Pass it to a task instead.")
+    return Refused(
+        value, f"{kind} is identified by its code, which is not looked at here", "Pass it to a task instead."
+    )
 
 
 def _qualname(value: Any) -> str:

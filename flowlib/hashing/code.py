@@ -198,7 +198,7 @@ class CodeVersions:
         if isinstance(value, FunctionType):
             owner = self._index.resolver.owner_of_function(value)
             if owner is not None:
-                return describe_installed_wrapper(value, str(owner))
+                return describe_installed_wrapper(value, str(owner), self._is_user_code)
             return describe_function(value, self._index)
         if isinstance(value, type):
             return describe_class(value, self._index)

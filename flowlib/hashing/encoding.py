@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from flowlib.errors import Undigestible
 from flowlib.hashing.digest import LARGE_BYTES, fast_hash
 from flowlib.ids import Digest
 
@@ -33,7 +34,8 @@ INLINE_BYTES = 64
 MAX_SIZE = (1 << 63) - 1
 """Sizes stop growing here: a few dozen nested lists that share their items already stand for more bytes than that."""
 
-_ONE_BYTE = tuple(bytes([n]) for n in range(128))
+ONE_BYTE = tuple(bytes([n]) for n in range(128))
+"""What `count` writes for numbers below 128: looked up where every nanosecond counts."""
 
 
 class Order(Enum):
@@ -47,6 +49,9 @@ class Order(Enum):
     """Only that two by two they belong together: key, value, key, value."""
 
 
+_GIVEN = Order.GIVEN
+
+
 def index_label(names: Sequence[object], i: int) -> str:
     """Write the place of item i of a sequence, or of the item called `names[i]`."""
     return f"[{short(names[i]) if i < len(names) else i}]"
@@ -55,6 +60,10 @@ def index_label(names: Sequence[object], i: int) -> str:
 def attribute_label(names: Sequence[object], i: int) -> str:
     """Write the place of the attribute called `names[i]`."""
     return f".{names[i]}" if i < len(names) else f"[{i}]"
+
+
+def _no_label(names: Sequence[object], i: int) -> str:
+    return ""
 
 
 @attrs.define(eq=False)
@@ -66,7 +75,7 @@ class Node:
 
     head: bytes
     children: Sequence[object]
-    order: Order = Order.GIVEN
+    order: Order = _GIVEN
     label: Callable[[Sequence[object], int], str] = index_label
     names: Sequence[object] = ()
 
@@ -124,7 +133,7 @@ class Walk:
         """Encode contiguous bytes after `head`: as they are when small, by their XXH3-128 when large."""
         size = data.nbytes if isinstance(data, memoryview) else len(data)
         if size < LARGE_BYTES:
-            return b"%b%b%b" % (head, count(size), data)
+            return b"".join((head, count(size), data))
         return self.stream(head, size, (data,))
 
     def stream(self, head: bytes, size: int, pieces: Iterable[bytes | bytearray | memoryview]) -> bytes:
@@ -140,13 +149,13 @@ Encoder = Callable[[Any, Walk], bytes | Node]
 
 
 def count(n: int) -> bytes:
-    """Write a number >= 0 so that its end is known: seven bits a byte, low bits first.
+    r"""Write a number >= 0 so that its end is known: seven bits a byte, low bits first.
 
     >>> count(5), count(300)
-    (b'\\x05', b'\\xac\\x02')
+    (b'\x05', b'\xac\x02')
     """
     if n < 128:
-        return _ONE_BYTE[n]
+        return ONE_BYTE[n]
     out = bytearray()
     while n >= 128:
         out.append(n & 127 | 128)
@@ -172,14 +181,13 @@ def named_head(name: str, n_children: int, detail: bytes = b"") -> bytes:
 
 
 def close(node: Node, parts: list[bytes]) -> bytes:
-    """Join the tokens of a node's children to its encoding. Changes `parts`."""
+    """Join the tokens of a node's children to its encoding."""
+    if node.order is _GIVEN:
+        return node.head + b"".join(parts)
     if node.order is Order.SORTED:
-        parts.sort()
-    elif node.order is Order.PAIRS:
-        pairs = sorted(zip(parts[::2], parts[1::2], strict=True))
-        parts = [part for pair in pairs for part in pair]
-    parts.insert(0, node.head)
-    return b"".join(parts)
+        return node.head + b"".join(sorted(parts))
+    pairs = sorted(zip(parts[::2], parts[1::2], strict=True))
+    return node.head + b"".join([part for pair in pairs for part in pair])
 
 
 def seal(encoding: bytes, extra: int) -> tuple[bytes, int]:
@@ -189,6 +197,17 @@ def seal(encoding: bytes, extra: int) -> tuple[bytes, int]:
     size = min(len(encoding) + extra, MAX_SIZE)
     token = b"H" + count(size) + hashlib.sha256(encoding).digest()
     return token, size - len(token)
+
+
+def root_of(value: object) -> Node:
+    """Return a node above a value, where a walk starts."""
+    return Node(b"", (value,), label=_no_label)
+
+
+def undigestible(path: str, steps: Iterable[tuple[Node, int]], refused: Refused) -> Undigestible:
+    """Make the error for a refused value: `steps` are the nodes on the way to it, each with the child taken."""
+    path += "".join(node.label(node.names, i) for node, i in steps)
+    return Undigestible(path=path, type_name=refused.type_name, reason=refused.reason, hint=refused.hint)
 
 
 def type_name(cls: type) -> str:

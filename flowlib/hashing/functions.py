@@ -1,6 +1,6 @@
 """Describe a function: its normal form, and links to everything its result can depend on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FunctionType
 
 from flowlib.hashing.forms import Form, SourceIndex
@@ -16,16 +16,26 @@ def describe_function(function: FunctionType, index: SourceIndex) -> Description
         *_outside(function, form, index),
         *_cells(function, form, index, name),
         *_defaults(function, name),
-        *_around(function),
+        *_around(function, name),
     ]
     return Description(name=name, facts=(form.kind, form.digest), links=tuple(links), text=form.text)
 
 
-def describe_installed_wrapper(function: FunctionType, owner: str) -> Description:
-    """Describe a function of installed code that wraps user code: a library's decorator at work."""
+def describe_installed_wrapper(
+    function: FunctionType, owner: str, is_user_code: Callable[[object], bool]
+) -> Description:
+    """Describe a function of installed code that wraps user code: a library's decorator at work.
+
+    Of its closure, user code and plain data count; the library's own objects (locks, caches, settings) do not.
+    """
     name = qualified_name(function)
-    links = [Link(f"(cell {place})", value, f"{name} closure", origin) for place, value, origin in cell_values(function)]
-    return Description(name=name, facts=("installed", owner, name), links=(*links, *_wrapped(function)))
+    links = [
+        Link(f"(cell {place})", value, f"{name}: {origin.name}", origin)
+        for place, value, origin in cell_values(function)
+        if type(value).__module__ == "builtins" or is_user_code(value)
+    ]
+    own_name = f"{function.__globals__.get('__name__')}.{function.__code__.co_qualname}"
+    return Description(name=name, facts=("installed", owner, own_name), links=(*links, *_wrapped(function)))
 
 
 def cell_values(function: FunctionType) -> Iterator[tuple[int, object, Origin]]:
@@ -81,9 +91,12 @@ def _defaults(function: FunctionType, name: str) -> Iterator[Link]:
         yield Link(f"(default {parameter})", value, f"{name}: {parameter}=", Origin(function, parameter))
 
 
-def _around(function: FunctionType) -> Iterator[Link]:
-    """Yield the function this one wraps, and the class it is a method of: `self.other()` can reach all of it."""
+def _around(function: FunctionType, name: str) -> Iterator[Link]:
+    """Yield what hangs on the function, and the class it is a method of: `self.other()` can reach all of it."""
     yield from _wrapped(function)
+    for attribute, value in vars(function).items():
+        if not attribute.startswith("__"):
+            yield Link(f"(attribute {attribute})", value, f"{name}.{attribute}", Origin(function, attribute))
     path = function.__qualname__.split(".")[:-1]
     if not path or "<locals>" in path:
         return

@@ -97,7 +97,7 @@ def _marshal_ints(values: Sequence[Any], walk: Walk) -> bytes | None:
     return walk.buffer(b"Pi" + count(len(values)), memoryview(data)[5:])
 
 
-def _marshalled(values: Sequence[Any]) -> bytes | None:
+def _marshalled(values: Any) -> bytes | None:
     try:
         return marshal.dumps(values, 2)  # version 2: binary floats, and no references, so equal elements look alike
     except ValueError:

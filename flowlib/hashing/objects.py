@@ -72,7 +72,7 @@ _PLAIN: Mapping[type, Callable[[Any], object]] = MappingProxyType(
 )
 # What numpy and polars keep in the __dict__ of their own objects; the content is encoded apart from it.
 _LIBRARY_STATE = frozenset(
-    "_mask _fill_value _hardmask _sharedmask _isfield _baseclass _optinfo _basedict _df _s".split()
+    ["_mask", "_fill_value", "_hardmask", "_sharedmask", "_isfield", "_baseclass", "_optinfo", "_basedict", "_df", "_s"]
 )
 
 
@@ -211,7 +211,7 @@ def _kept_by_attrs(owner: type, name: str) -> bool:
 
 def _hidden_state(cls: type, n_slots: int) -> str:
     """Say which compiled class may hide state from Python; empty if none does."""
-    solid = object
+    solid: type = object
     for base in cls.__mro__:
         compiled = not base.__flags__ & _HEAP_TYPE
         if compiled and base is not object and base not in _PLAIN and not issubclass(base, BaseException):
@@ -220,7 +220,9 @@ def _hidden_state(cls: type, n_slots: int) -> str:
             solid = base
     if not cls.__flags__ & _HEAP_TYPE and not issubclass(cls, BaseException):
         return "it has no content by which it could be told from others"
-    pointers = n_slots + (cls.__dictoffset__ != solid.__dictoffset__) + (cls.__weakrefoffset__ != solid.__weakrefoffset__)
+    pointers = (
+        n_slots + (cls.__dictoffset__ != solid.__dictoffset__) + (cls.__weakrefoffset__ != solid.__weakrefoffset__)
+    )
     if cls.__basicsize__ > solid.__basicsize__ + pointers * object.__basicsize__ // 2:
         return "its state is hidden in a compiled class"
     return ""

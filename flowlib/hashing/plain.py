@@ -9,7 +9,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Sequence
 from typing import Any
 
-from flowlib.hashing.encoding import Made, Node, Order, Walk, count, index_label, named, named_head, short
+from flowlib.hashing.encoding import ONE_BYTE, Made, Node, Order, Walk, count, index_label, named, named_head, short
 from flowlib.hashing.lanes import LANE_LENGTH, common_kind, pack
 
 _NAN = b"f\0\0\0\0\0\0\xf8\x7f"
@@ -32,7 +32,7 @@ def encode_int(value: int, walk: Walk) -> bytes:
     """Encode an int of any size in two's complement, little-endian, as few bytes as hold its sign."""
     size = (value.bit_length() + 8) // 8
     if size < 128:
-        return b"i%b%b" % (count(size), value.to_bytes(size, "little", signed=True))
+        return b"i" + ONE_BYTE[size] + value.to_bytes(size, "little", signed=True)
     return walk.buffer(b"i", value.to_bytes(size, "little", signed=True))
 
 
@@ -48,7 +48,8 @@ def encode_complex(value: complex, walk: Walk) -> bytes:
 
 def encode_str(value: str, walk: Walk) -> bytes:
     """Encode a text in UTF-8; lone surrogates keep their code point."""
-    return walk.buffer(b"s", value.encode("utf-8", "surrogatepass"))
+    data = value.encode("utf-8", "surrogatepass")
+    return b"s" + ONE_BYTE[len(data)] + data if len(data) < 128 else walk.buffer(b"s", data)
 
 
 def encode_bytes(value: bytes, walk: Walk) -> bytes:

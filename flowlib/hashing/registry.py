@@ -80,7 +80,9 @@ def register_digest(cls: type, function: Callable[[Any], object]) -> None:
     if not isinstance(cls, type):
         raise TypeError(f"register_digest takes a class, not {type(cls).__name__}")
     if cls.__module__ == "builtins":
-        raise TypeError(f"the digest of {cls.__name__} is fixed: wrap the value in a class of your own and register that")
+        raise TypeError(
+            f"the digest of {cls.__name__} is fixed: wrap the value in a class of your own and register that"
+        )
     REGISTRY.add(cls, function)
 
 
@@ -97,7 +99,7 @@ def _ignored_fields(cls: type) -> frozenset[str]:
 def _annotations(cls: type) -> Mapping[str, Any]:
     if cls.__module__ == "builtins":
         return {}
-    found = cls.__dict__.get("__annotations__")
+    found = vars(cls).get("__annotations__")
     if found is None and sys.version_info >= (3, 14):
         import annotationlib
 

@@ -166,7 +166,7 @@ class Resolver:
     def _follow(
         self, reference: Reference, value: object, origin: Origin | None, environment: Environment
     ) -> Iterator[Link]:
-        """Follow the attributes of a reference through modules, and on to what hangs on a function."""
+        """Follow the attributes of a reference through modules."""
         label = attrs.evolve(reference, attributes=()).label
         name = _readable(origin) or reference.name
         rest = list(reference.attributes)
@@ -187,9 +187,6 @@ class Resolver:
         if reference.stored and isinstance(value, ModuleType):
             return
         yield Link(label, value, name, origin)
-        hung = vars(value) if type(value) is FunctionType else {}
-        if rest and rest[0] in hung and rest[0] != "__wrapped__":
-            yield Link(f"{label}.{rest[0]}", hung[rest[0]], f"{name}.{rest[0]}")
 
     def _attribute(self, module: ModuleType, attribute: str) -> object:
         namespace = vars(module)

@@ -71,7 +71,7 @@ class SourceFile:
     def classes(self) -> Mapping[str, list[ast.ClassDef]]:
         """Class statements by qualified name, in order."""
         found: dict[str, list[ast.ClassDef]] = {}
-        for qualname, node in _scopes(self.tree):
+        for qualname, node in self._scopes:
             if isinstance(node, ast.ClassDef):
                 found.setdefault(qualname, []).append(node)
         return found
@@ -80,7 +80,7 @@ class SourceFile:
     def definitions(self) -> Mapping[str, list[ast.stmt]]:
         """Module-level function and class statements by name, in order."""
         found: dict[str, list[ast.stmt]] = {}
-        for qualname, node in _scopes(self.tree):
+        for qualname, node in self._scopes:
             if "." not in qualname and isinstance(node, ast.stmt):
                 found.setdefault(qualname, []).append(node)
         return found
@@ -93,6 +93,10 @@ class SourceFile:
             for name in sorted(_bound_names(statement)):
                 found.setdefault(name, []).append(statement)
         return found
+
+    @functools.cached_property
+    def _scopes(self) -> list[tuple[str, ast.ClassDef | FunctionNode]]:
+        return _find_scopes(self.tree)
 
     def _table(self, flags: int) -> dict[str, list[tuple[CodeType, FunctionNode]]]:
         table = self._tables.get(flags)
@@ -109,11 +113,11 @@ class SourceFile:
             return {}
         functions: dict[tuple[str, int], FunctionNode] = {}
         lambdas: dict[int, list[ast.Lambda]] = {}
-        for node in ast.walk(self.tree):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                functions[node.name, min([node.lineno, *(deco.lineno for deco in node.decorator_list)])] = node
-            elif isinstance(node, ast.Lambda):
+        for _, node in self._scopes:
+            if isinstance(node, ast.Lambda):
                 lambdas.setdefault(node.lineno, []).append(node)
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                functions[node.name, min([node.lineno, *(deco.lineno for deco in node.decorator_list)])] = node
         table: dict[str, list[tuple[CodeType, FunctionNode]]] = {}
         for code in _nested_code(module):
             found = functions.get((code.co_name, code.co_firstlineno))
@@ -215,16 +219,31 @@ def _holds(node: ast.expr, place: tuple[int | None, int | None, int | None, int 
     return after_start and (end_line, end_column) <= (node.end_lineno or 0, node.end_col_offset or 0)
 
 
-def _scopes(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
-    """Yield (qualified name, node) of every function and class, outer before inner, in order."""
+def _find_scopes(tree: ast.Module) -> list[tuple[str, ast.ClassDef | FunctionNode]]:
+    """Return (qualified name, node) of every function, lambda and class, outer before inner, in order.
+
+    Like `ast.walk`, but without a generator for each node, and not into leaves: whole files pass through here.
+    """
+    found: list[tuple[str, ast.ClassDef | FunctionNode]] = []
     stack: list[tuple[str, ast.AST]] = [("", tree)]
     while stack:
         prefix, node = stack.pop()
-        inner = prefix
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            yield prefix + node.name, node
-            inner = f"{prefix}{node.name}." + ("" if isinstance(node, ast.ClassDef) else "<locals>.")
-        stack.extend((inner, child) for child in reversed([*ast.iter_child_nodes(node)]))
+            found.append((prefix + node.name, node))
+            prefix = f"{prefix}{node.name}." + ("" if isinstance(node, ast.ClassDef) else "<locals>.")
+        elif isinstance(node, ast.Lambda):
+            found.append((f"{prefix}<lambda>", node))
+            prefix = f"{prefix}<lambda>.<locals>."
+        for name in reversed(node._fields):
+            value = getattr(node, name, None)
+            if isinstance(value, list):
+                stack.extend((prefix, child) for child in reversed(value) if not isinstance(child, _LEAVES))
+            elif not isinstance(value, _LEAVES):
+                stack.append((prefix, value))
+    return found
+
+
+_LEAVES = (ast.Name, ast.Constant, ast.expr_context, ast.operator, ast.cmpop, str, int, type(None))
 
 
 def _module_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:

@@ -20,6 +20,7 @@ from typing import Any
 from flowlib.hashing.encoding import Node, Refused, Walk, attribute_label, named, named_head
 
 _MICROSECOND = dt.timedelta(microseconds=1)
+_START = dt.datetime(1, 1, 1)  # noqa: DTZ001 - wall time: the zone is encoded beside it
 
 
 def encode_range(value: range, walk: Walk) -> Node:
@@ -42,7 +43,7 @@ def encode_memoryview(value: memoryview, walk: Walk) -> Node:
     return named("memoryview", value.format, value.shape, value.tobytes())
 
 
-def encode_array(value: array.array[Any], walk: Walk) -> Node:
+def encode_array(value: "array.array[Any]", walk: Walk) -> Node:
     """Encode an array of the standard library by type code and content."""
     if sys.byteorder == "big":
         value = value[:]
@@ -62,7 +63,7 @@ def encode_mapping_proxy(value: MappingProxyType[Any, Any], walk: Walk) -> Node:
 
 def encode_datetime(value: dt.datetime, walk: Walk) -> Node:
     """Encode a naive datetime by its fields, an aware one by instant and zone."""
-    wall = (value.replace(tzinfo=None, fold=0) - dt.datetime.min) // _MICROSECOND
+    wall = (value.replace(tzinfo=None, fold=0) - _START) // _MICROSECOND
     offset = value.utcoffset()
     if offset is None:
         return named("datetime", wall, value.fold, value.tzinfo)

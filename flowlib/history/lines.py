@@ -74,9 +74,10 @@ def decode_event(line: str | bytes) -> Event | None:
 
 def _build(kind: type, fields: Mapping[str, Any]) -> Event:
     values = {}
-    for name, accept in _ACCEPT[kind].items():
+    for name, (exact, accept) in _ACCEPT[kind].items():
         if name in fields:
-            values[name] = accept(fields[name])
+            value = fields[name]
+            values[name] = value if type(value) is exact else accept(value)
     try:
         event: Event = kind(**values)
     except TypeError as error:
@@ -86,6 +87,11 @@ def _build(kind: type, fields: Mapping[str, Any]) -> Event:
 
 # ----------------------------------------------------------------------------------------------------------------------
 # Field types, read once from the event classes themselves.
+
+
+def _exact_type(annotation: Any) -> object:
+    plain = getattr(annotation, "__supertype__", annotation)
+    return plain if plain in (float, int, str, bool) else None
 
 
 def _acceptor(annotation: Any) -> Callable[[Any], Any]:
@@ -131,9 +137,11 @@ def _refuse(value: object) -> Any:
 
 _NO_DEFAULT = object()
 _KIND_BY_NAME: Mapping[str, type] = {kind.__name__: kind for kind in EVENT_TYPES}
-_ACCEPT: Mapping[type, Mapping[str, Callable[[Any], Any]]] = {
-    kind: {field.name: _acceptor(field.type) for field in attrs.fields(kind)} for kind in EVENT_TYPES
+_ACCEPT: Mapping[type, Mapping[str, tuple[object, Callable[[Any], Any]]]] = {
+    kind: {field.name: (_exact_type(field.type), _acceptor(field.type)) for field in attrs.fields(kind)}
+    for kind in EVENT_TYPES
 }
+"""For each field: the type that needs no second look, and who looks at the others."""
 _DEFAULTS: Mapping[type, tuple[tuple[str, object], ...]] = {
     kind: tuple(
         (field.name, _NO_DEFAULT if isinstance(field.default, attrs.Factory) or field.default is attrs.NOTHING  # type: ignore[arg-type]

@@ -216,8 +216,7 @@ class Recorder:
 
 def _node_record(node: NodeId, start: NodeStarted | None, end: NodeEnd | None) -> NodeRecord:
     last = end or start
-    if last is None:
-        raise AssertionError("a node in the order has a start or an end")
+    assert last is not None, "a node in the order has a start or an end"
     fields: dict[str, object] = {}
     if start is not None:
         fields.update(started_at=start.at, site=start.site, reasons=start.reasons)

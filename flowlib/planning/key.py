@@ -113,10 +113,10 @@ class KeyMaker:
         if isinstance(value, Composite):
             members = [_known(node, output_of) for node in value.member_nodes()]
             return self._identity.digest((type(value).__name__, members, value.identity()))
+        if type(value) is tuple and value and all(type(item) is Quoted for item in value):
+            return self._identity.digest(("quoted", [_known(item.node, output_of) for item in value]))
         if nodes_in([value], lambda _: f"argument {name!r}"):
             value = replace(value, lambda node: DigestLeaf(_known(node, output_of)), as_argument=True)
-        elif type(value) is Quoted:
-            return _known(value.node, output_of)
         return self._literal(value, name)
 
     def _literal(self, value: Any, name: str) -> Digest:

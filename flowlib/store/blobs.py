@@ -9,7 +9,6 @@ Invariant: a blob returned by `read` is in memory that belongs to the caller alo
 
 import mmap
 import os
-import socket
 import stat
 import threading
 from collections.abc import Iterator, Sequence
@@ -37,7 +36,7 @@ class Blobs:
         self._lock = threading.Lock()
         self._unsynced: list[Path] = []
         self._shards: set[str] = set()
-        self._tmp_prefix = f"{socket.gethostname()}.{os.getpid()}"
+        self._tmp_prefix = f"{os.uname().nodename}.{os.getpid()}"
 
     def path_of(self, digest: Digest) -> Path:
         """Return where a blob is, or would be.
@@ -139,6 +138,13 @@ class Blobs:
             raise NotRegular("its bytes have changed")
         return view
 
+    def has(self, digest: Digest) -> bool:
+        """Say whether a blob of the right length is there."""
+        try:
+            return self._files.status(self.path_of(digest)).st_size == size_bytes(digest)
+        except (OSError, BlobLost):
+            return False
+
     def names(self) -> Iterator[tuple[Path, str]]:
         """Iterate over (path, name) of everything among the blobs, whether it belongs there or not."""
         top = self._root / "blobs"
@@ -164,7 +170,7 @@ class Blobs:
             OSError: The copy cannot be written.
         """
         view = self.read(digest)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        self._files.make_path(target.parent)
         fresh = target.with_name(f".{target.name[:100]}.{os.urandom(6).hex()}")
         descriptor = self._files.create(fresh)
         try:
@@ -193,6 +199,14 @@ class Blobs:
         finally:
             self._files.close(descriptor)
         return hasher.digest()
+
+    def make_path(self, path: Path) -> None:
+        """Create a directory of the user's.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        self._files.make_path(path)
 
     def set_aside(self, path: Path) -> None:
         """Move a file of the user's to `bad/`, which may be on another disk.
@@ -240,7 +254,7 @@ class Blobs:
             try:
                 if n_bytes <= _VERIFY_REUSED_BYTES:
                     self.read(digest)
-                self._files.touch(path)
+                self._files.freshen(path)
             except (BlobLost, FileNotFoundError):
                 return False
             return True

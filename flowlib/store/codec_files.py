@@ -44,6 +44,9 @@ class FileBlobs(Protocol):
     def digest_of_file(self, path: Path) -> Digest:
         """Return the digest of a file of the user's; raises OSError."""
 
+    def make_path(self, path: Path) -> None:
+        """Create a directory of the user's; raises OSError."""
+
     def set_aside(self, path: Path) -> None:
         """Move a file of the user's out of the way, where it can be found again; raises OSError."""
 
@@ -141,7 +144,7 @@ def _restore(note: Note, blobs: FileBlobs) -> None:
     kind, root, files = note
     try:
         if kind == "dir":
-            Path(root).mkdir(parents=True, exist_ok=True)
+            blobs.make_path(Path(root))
             extra = {path.relative_to(root).as_posix() for path in _files_under(Path(root))} - {n for n, _, _ in files}
             if extra:
                 raise BlobLost(f"directory {root} has files that do not belong to it: {', '.join(sorted(extra)[:3])}")

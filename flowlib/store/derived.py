@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from flowlib.hashing.digest import size_bytes
 from flowlib.ids import Key
 from flowlib.store.base import Entry, TaskStats
-from flowlib.store.entry_format import decode_keys, decode_stats, encode_keys, encode_stats
+from flowlib.store.entry_format import decode_keys, decode_stats, encode_keys, encode_stats, record_name
 
 RECENT_KEYS = 32
 """How many of a task's latest entries `recent` can name."""
@@ -16,11 +16,12 @@ def derive_records(entries: Sequence[Entry], get: Callable[[Sequence[str]], Mapp
     by_task: dict[str, list[Entry]] = {}
     for entry in entries:
         by_task.setdefault(entry.task, []).append(entry)
-    old = get([prefix + task for task in by_task for prefix in ("r:", "s:")])
+    old = get([record_name(kind, task) for task in by_task for kind in "rs"])
     new: dict[str, bytes] = {}
     for task, group in by_task.items():
-        new["r:" + task] = encode_keys(newest_first(group, old.get("r:" + task)))
-        new["s:" + task] = encode_stats(add_stats(group, old.get("s:" + task)))
+        recent, stats = record_name("r", task), record_name("s", task)
+        new[recent] = encode_keys(newest_first(group, old.get(recent)))
+        new[stats] = encode_stats(add_stats(group, old.get(stats)))
     return new
 
 

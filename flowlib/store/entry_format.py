@@ -21,6 +21,17 @@ class BadRecord(ValueError):
     """A sealed record does not hold what its name promises: written by a future version, or by a bug."""
 
 
+def record_name(kind: str, name: str) -> str:
+    r"""Return the name a record is filed under: any text is allowed, lone surrogates are written out.
+
+    >>> record_name("t", "a"), record_name("r", "b\ud800")
+    ('t:a', 'r:b\\ud800')
+    """
+    if name.isascii():
+        return f"{kind}:{name}"
+    return f"{kind}:{name.encode('utf-8', 'backslashreplace').decode('utf-8')}"
+
+
 def encode_entry(entry: Entry) -> bytes:
     """Return the unsealed bytes of an entry."""
     payload = entry.payload

@@ -7,7 +7,6 @@ Directories are 0700, files 0600 while they are written and 0400 once they are c
 import errno
 import mmap
 import os
-import shutil
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +41,10 @@ class Files:
             return False
         os.chmod(path, 0o700)
         return True
+
+    def make_path(self, path: Path) -> None:
+        """Create a directory of the user's and those above it, with the usual modes."""
+        path.mkdir(parents=True, exist_ok=True)
 
     def create(self, path: Path) -> int:
         """Create a file that must not exist yet and return its descriptor, open for writing, mode 0600."""
@@ -116,6 +119,8 @@ class Files:
 
     def move(self, source: Path, target: Path) -> None:
         """Move a file, to another file system if need be."""
+        import shutil
+
         shutil.move(source, target)
 
     def link(self, source: Path, target: Path) -> None:
@@ -130,7 +135,7 @@ class Files:
         """Remove an empty directory."""
         os.rmdir(path)
 
-    def touch(self, path: Path) -> None:
+    def freshen(self, path: Path) -> None:
         """Make a file young again, so that a collector at work leaves it alone."""
         os.utime(path, follow_symlinks=False)
 

@@ -14,7 +14,6 @@ Invariant: a method raises only `IndexLost` (not a usable database: start a new 
 """
 
 import contextlib
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +21,8 @@ from typing import TYPE_CHECKING
 from flowlib.store.files import Files
 
 if TYPE_CHECKING:
+    import sqlite3
+
     import diskcache
 
 _SETTINGS = {
@@ -44,9 +45,6 @@ _UPSERT = (
 )
 _DELETE = "DELETE FROM Cache WHERE raw = 1 AND key = ?"
 _PAGE = f"SELECT key, value FROM Cache WHERE raw = 1 AND key > ? AND key < ? ORDER BY key LIMIT {_PAGE_ROWS}"
-_LOST = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH,
-                   sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_SCHEMA, sqlite3.SQLITE_READONLY_DBMOVED})  # fmt: skip
-
 Lock = Callable[[], contextlib.AbstractContextManager[None]]
 
 
@@ -95,6 +93,8 @@ class Index:
                 raise IndexLost(f"{name} is not an ordinary file")
 
     def _open(self, settings: Mapping[str, object]) -> "diskcache.Cache":
+        import sqlite3
+
         import diskcache
 
         try:
@@ -170,11 +170,20 @@ class Index:
 
 @contextlib.contextmanager
 def _translated() -> Iterator[None]:
+    import sqlite3
+
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", None)
-        lost = code in _LOST or (code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
-        raise (IndexLost if lost else IndexBusy)(str(error)) from error
+        raise (IndexLost if _is_lost(error) else IndexBusy)(str(error)) from error
     except OSError as error:
         raise IndexBusy(error.strerror or str(error)) from error
+
+
+def _is_lost(error: "sqlite3.Error") -> bool:
+    """Say whether SQLite found no usable database. Our statements are right, so a complaint about one is about it."""
+    import sqlite3
+
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    kinds = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH)
+    return code & 0xFF in kinds or code == sqlite3.SQLITE_READONLY_DBMOVED

@@ -22,6 +22,8 @@ from flowlib.ids import Key
 from flowlib.store.files import Files
 
 _WRITE = 0
+MAINTENANCE = 1
+"""The place that a collection or a repair holds."""
 _FIRST_KEY = 1 << 10
 _WRITE_PATIENCE_S = 10.0
 _PAUSE_S = 0.0005

@@ -9,9 +9,10 @@ Rules: no method lets trouble of the disk out, except as `NotKept` and `BlobLost
 that came through a fork starts afresh in the child: it shares no lock, no connection and no waiting entry.
 """
 
+import contextlib
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -21,10 +22,10 @@ from flowlib.store import codec as codecs
 from flowlib.store.base import BlobLost, Entry, Lease, Payload, TaskStats
 from flowlib.store.blobs import Blobs, matches
 from flowlib.store.derived import derive_records
-from flowlib.store.entry_format import BadRecord, decode_entry, decode_keys, decode_stats, encode_entry
+from flowlib.store.entry_format import BadRecord, decode_entry, decode_keys, decode_stats, encode_entry, record_name
 from flowlib.store.files import is_network_path
-from flowlib.store.index import IndexBusy
-from flowlib.store.leases import lock_table, take_lease
+from flowlib.store.index import IndexBusy, IndexLost
+from flowlib.store.leases import MAINTENANCE, lock_table, take_lease
 from flowlib.store.mac import Mac
 from flowlib.store.memo import StoredFileMemo
 from flowlib.store.notices import Notices
@@ -189,7 +190,7 @@ class LocalStore:
     def _new_texts(self, texts: Mapping[str, str]) -> dict[str, bytes]:
         if not texts:
             return {}
-        bodies = {"t:" + name: text.encode("utf-8", "surrogatepass") for name, text in texts.items()}
+        bodies = {record_name("t", name): text.encode("utf-8", "surrogatepass") for name, text in texts.items()}
         there = self.records.get(list(bodies))
         return {name: body for name, body in bodies.items() if name not in there}
 
@@ -270,7 +271,8 @@ class LocalStore:
     def recent(self, task: str) -> list[Entry]:
         """Return the latest committed entries of a task, newest first, at most 32."""
         self._here()
-        body = self.records.get(["r:" + task]).get("r:" + task)
+        name = record_name("r", task)
+        body = self.records.get([name]).get(name)
         keys = decode_keys(body) if body else []
         found = self.find(keys)
         return [found[key] for key in keys if key in found]
@@ -278,14 +280,16 @@ class LocalStore:
     def stats(self, task: str) -> TaskStats | None:
         """Return what committed runs of a task cost; None without history."""
         self._here()
-        body = self.records.get(["s:" + task]).get("s:" + task)
+        name = record_name("s", task)
+        body = self.records.get([name]).get(name)
         return decode_stats(body) if body else None
 
     def texts(self, names: Sequence[str]) -> dict[str, str]:
         """Return the kept texts among `names`."""
         self._here()
-        bodies = self.records.get(["t:" + name for name in names])
-        found = {name[2:]: body.decode("utf-8", "surrogatepass") for name, body in bodies.items()}
+        filed = {record_name("t", name): name for name in names}
+        bodies = self.records.get(list(filed))
+        found = {filed[name]: body.decode("utf-8", "surrogatepass") for name, body in bodies.items()}
         with self._lock:
             waiting = {**self._committing.texts, **self._waiting.texts}
         found.update((name, waiting[name]) for name in names if name in waiting)
@@ -295,6 +299,57 @@ class LocalStore:
         """Return the memo of file digests that lives in this store."""
         self._here()
         return self._memo
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove records by name.
+
+        Raises:
+            StoreTrouble: The disk refuses.
+        """
+        with self._changing():
+            self.records.remove(names, sync=self.options.fsync != "off")
+
+    def adopt(self, sealed: Mapping[str, bytes]) -> None:
+        """Commit records that are sealed already.
+
+        Raises:
+            StoreTrouble: The disk refuses.
+        """
+        with self._changing():
+            self.records.adopt(sealed, sync=self.options.fsync != "off")
+
+    def compact(self) -> int:
+        """Rewrite the log without what is out of date; return how many bytes that freed.
+
+        Raises:
+            StoreTrouble: The disk refuses.
+        """
+        with self._changing():
+            return self.records.compact()
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        self._here()
+        try:
+            with self._flushing:
+                yield
+        except (OSError, IndexBusy, IndexLost) as error:
+            raise unusable(self.root, str(error), "Free space or repair permissions, and try again.") from error
+
+    @contextlib.contextmanager
+    def maintaining(self) -> Iterator[None]:
+        """Hold the right to maintain this cache, so that two collections or repairs never meet.
+
+        Raises:
+            StoreTrouble: Another process or thread holds it.
+        """
+        self._here()
+        if not self.locks.take(MAINTENANCE):
+            raise unusable(self.root, "another process maintains it", "Try again when that is done.")
+        try:
+            yield
+        finally:
+            self.locks.give(MAINTENANCE)
 
     def take_notices(self) -> list[tuple[str, str]]:
         """Return and forget (kind, message) pairs about trouble since the last call; each kind is told once."""

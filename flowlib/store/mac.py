@@ -109,7 +109,7 @@ def _read_secret(path: Path, files: Files) -> bytes | None:
 
 
 def _make_secret(path: Path, files: Files) -> bytes:
-    path.parent.parent.mkdir(parents=True, exist_ok=True)
+    files.make_path(path.parent.parent)
     files.make_dir(path.parent)
     fresh = path.with_name(f".{_KEY_NAME}.{os.getpid()}.{os.urandom(6).hex()}")
     descriptor = files.create(fresh)

@@ -4,23 +4,33 @@ Every function works beside other processes that read and write, and returns wha
 for a door to print. Looking (`ls`, `size`, `verify`) changes nothing and decodes no value.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
 
-from flowlib.errors import StoreTrouble
 from flowlib.hashing.digest import is_digest
 from flowlib.ids import Digest, Key, RunId
 from flowlib.store.base import Entry
 from flowlib.store.collect import Collected, gc
+from flowlib.store.contents import blobs_of, entries_of, records_of
 from flowlib.store.derived import payload_bytes
-from flowlib.store.entry_format import BadRecord, decode_entry
-from flowlib.store.index import IndexBusy, IndexLost
 from flowlib.store.local import LocalStore
 from flowlib.store.mac import Refused
 
-__all__ = ["Collected", "Kept", "Repair", "Usage", "Verification", "gc", "ls", "repair", "rm", "size", "trust", "verify"]
+__all__ = [
+    "Collected",
+    "Kept",
+    "Repair",
+    "Usage",
+    "Verification",
+    "gc",
+    "ls",
+    "repair",
+    "rm",
+    "size",
+    "trust",
+    "verify",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -106,7 +116,7 @@ def ls(store: LocalStore, *, task: str | None = None, prefix: str = "") -> tuple
             codec=entry.payload.codec,
             flags=entry.flags,
         )
-        for name, entry in _entries(store, prefix)
+        for name, entry in entries_of(store, prefix)
         if isinstance(entry, Entry) and (task is None or entry.task == task)
     ]
     return tuple(sorted(kept, key=lambda item: (-item.created_at, item.key)))
@@ -117,7 +127,7 @@ def size(store: LocalStore) -> Usage:
     store.flush()
     n_blobs, blob_bytes = _measure(store.root / "blobs")
     return Usage(
-        n_entries=sum(1 for _ in _entries(store)),
+        n_entries=sum(1 for _ in entries_of(store)),
         n_blobs=n_blobs,
         blob_bytes=blob_bytes,
         index_bytes=_measure(store.root / "index")[1],
@@ -136,7 +146,7 @@ def verify(store: LocalStore) -> Verification:
     damaged: list[str] = []
     incomplete: list[tuple[Key, str]] = []
     n_entries = n_foreign = 0
-    for name, entry in _entries(store):
+    for name, entry in entries_of(store):
         n_entries += 1
         if entry is Refused.FOREIGN:
             n_foreign += 1
@@ -173,14 +183,11 @@ def repair(store: LocalStore) -> Repair:
                 quarantined += store.blobs.quarantine(path).startswith(" (moved")
         broken = [
             name
-            for name, entry in _entries(store)
-            if entry is Refused.DAMAGED
-            or (isinstance(entry, Entry) and not all(map(store.blobs.has, blobs_of(entry))))
+            for name, entry in entries_of(store)
+            if entry is Refused.DAMAGED or (isinstance(entry, Entry) and not all(map(store.blobs.has, blobs_of(entry))))
         ]
         store.remove(broken)
-    return Repair(
-        is_index_new=is_index_new, n_restored=n_restored, n_dropped=len(broken), n_quarantined=quarantined
-    )
+    return Repair(is_index_new=is_index_new, n_restored=n_restored, n_dropped=len(broken), n_quarantined=quarantined)
 
 
 def rm(store: LocalStore, *, task: str | None = None, prefix: str = "") -> int:
@@ -200,8 +207,9 @@ def rm(store: LocalStore, *, task: str | None = None, prefix: str = "") -> int:
 
 
 def trust(store: LocalStore) -> int:
-    """Adopt every record that another key has sealed, and return how many. Only for caches whose origin you trust:
-    their pickles will be loaded.
+    """Adopt every record that another key has sealed, and return how many results that made usable.
+
+    Only for caches whose origin is trusted: from then on their pickles are loaded.
 
     Raises:
         StoreTrouble: The index cannot be read or written.
@@ -210,41 +218,11 @@ def trust(store: LocalStore) -> int:
     with store.maintaining():
         foreign: dict[str, bytes] = {}
         for prefix in ("e:", "t:", "s:", "r:", "f:"):
-            for name, body, record in _items(store, prefix):
+            for name, body, record in records_of(store, prefix):
                 if body is Refused.FOREIGN and (sealed := store.mac.adopt(name, record)) is not None:
                     foreign[name] = sealed
         store.adopt(foreign)
     return sum(1 for name in foreign if name.startswith("e:"))
-
-
-def blobs_of(entry: Entry) -> list[Digest]:
-    """Return the blobs an entry needs."""
-    payload = entry.payload
-    own = [payload.content] if payload.kept and payload.inline is None else []
-    return [*own, *payload.refs]
-
-
-def _entries(store: LocalStore, prefix: str = "") -> Iterator[tuple[str, Entry | Refused]]:
-    store.flush()
-    for name, body, _ in _items(store, "e:" + prefix):
-        if isinstance(body, Refused):
-            yield name, body
-            continue
-        try:
-            entry = decode_entry(body)
-        except BadRecord:
-            yield name, Refused.DAMAGED
-        else:
-            yield name, entry
-
-
-def _items(store: LocalStore, prefix: str) -> Iterator[tuple[str, bytes | Refused, bytes]]:
-    try:
-        yield from store.records.items(prefix)
-    except (IndexLost, IndexBusy) as error:
-        raise StoreTrouble(
-            "The cache index cannot be read.", {"directory": store.root, "reason": error}, "Run: flowlib cache repair"
-        ) from error
 
 
 def _measure(directory: Path) -> tuple[int, int]:

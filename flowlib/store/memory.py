@@ -4,8 +4,7 @@ Invariant: values are kept as bytes, exactly as on disk, so a load gives a new o
 be stored on disk cannot be stored here.
 """
 
-import shutil
-import tempfile
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from flowlib.store import codec as codecs
 from flowlib.store.base import BlobLost, Entry, Lease, NotKept, Payload, TaskStats
 from flowlib.store.blobs import matches
 from flowlib.store.derived import RECENT_KEYS, payload_bytes
+from flowlib.store.files import Files
 from flowlib.store.memo import StoredFileMemo
 from flowlib.store.opening import INLINE_BYTES
 
@@ -156,6 +156,7 @@ class MemoryBlobs:
 
     def __init__(self) -> None:
         self._data: dict[Digest, bytes] = {}
+        self._files = Files()
 
     def keep(self, digest: Digest, data: bytes) -> None:
         """Keep bytes under their digest."""
@@ -182,7 +183,7 @@ class MemoryBlobs:
             NotKept: It cannot be read.
         """
         try:
-            data = source.read_bytes()
+            data = self._read(source)
         except OSError as error:
             raise NotKept(f"the file {source} cannot be copied: {error.strerror or error}") from error
         digest = digest_bytes(data)
@@ -191,15 +192,31 @@ class MemoryBlobs:
 
     def copy_out(self, digest: Digest, target: Path, mode: int) -> None:
         """Write a copy of a blob at a path; raises BlobLost or OSError."""
-        data = self.get(digest)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(data)
-        target.chmod(mode)
+        self._files.make_path(target.parent)
+        descriptor = self._files.create(target)
+        try:
+            self._files.write(descriptor, [self.get(digest)])
+            self._files.set_mode(target, mode)
+        finally:
+            self._files.close(descriptor)
 
     def digest_of_file(self, path: Path) -> Digest:
         """Return the digest of a file of the user's; raises OSError."""
-        return digest_bytes(path.read_bytes())
+        return digest_bytes(self._read(path))
+
+    def make_path(self, path: Path) -> None:
+        """Create a directory of the user's; raises OSError."""
+        self._files.make_path(path)
 
     def set_aside(self, path: Path) -> None:
-        """Move a file of the user's to a new temporary directory; raises OSError."""
-        shutil.move(path, tempfile.mkdtemp(prefix="flowlib-replaced-"))
+        """Move a file of the user's into a directory beside the one it is in; raises OSError."""
+        attic = path.parent.with_name(f"{path.parent.name}.replaced")
+        self._files.make_dir(attic)
+        self._files.move(path, attic / f"{path.name}.{len(self._files.names(attic))}")
+
+    def _read(self, path: Path) -> bytes:
+        descriptor, n_bytes = self._files.open_read(Path(os.path.realpath(path)))
+        try:
+            return bytes(self._files.read(descriptor, n_bytes))
+        finally:
+            self._files.close(descriptor)

@@ -81,7 +81,7 @@ def unusable(root: Path, reason: str, hint: str) -> StoreTrouble:
 
 def _make_root(root: Path, files: Files) -> None:
     if not os.path.lexists(root):
-        root.parent.mkdir(parents=True, exist_ok=True)
+        files.make_path(root.parent)
         files.make_dir(root)
 
 

@@ -4,17 +4,18 @@ Theory of operation: each writing process appends to a pack of its own, held by 
 flush appends its records here first and to the index second. The index notes how far into each pack it has got; what
 lies beyond is replayed when the cache is opened, and everything is when the index is gone.
 
-Layout of a frame: magic (4 bytes) | kind (1) | length of the name (2) | length of the record (4) | name | record.
+Layout of a frame: magic (4 bytes) | kind (1) | length of the name (2), of the record (4) | CRC-32 (4) | name | record.
 Kinds: `p` a record was put under a name (the record is sealed, see `mac`), `d` the record with this seal was removed.
-A frame that does not hold together (torn by a crash, damaged) is skipped: reading goes on at the next magic.
+A frame that does not hold together (torn by a crash, damaged) is skipped: reading goes on at the next magic. The CRC
+only serves that, so that a torn frame does not swallow the ones behind it.
 
 Invariant: nothing is believed here. A reader checks the seal of every record, as it does for the index.
 """
 
 import fcntl
 import os
-import socket
 import struct
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,7 +24,7 @@ import attrs
 from flowlib.store.files import Files
 
 _MAGIC = b"\xf1pk\x01"
-_HEAD = struct.Struct("<4scHI")
+_HEAD = struct.Struct("<4scHII")
 MAX_PACK_BYTES = 64 * 1024 * 1024
 SUFFIX = ".pack"
 
@@ -42,7 +43,8 @@ def encode_frames(frames: Iterable[Frame]) -> bytes:
     parts = []
     for frame in frames:
         name = frame.name.encode("utf-8", "surrogatepass")
-        parts.append(_HEAD.pack(_MAGIC, b"d" if frame.removed else b"p", len(name), len(frame.record)))
+        crc = zlib.crc32(frame.record, zlib.crc32(name))
+        parts.append(_HEAD.pack(_MAGIC, b"d" if frame.removed else b"p", len(name), len(frame.record), crc))
         parts.append(name)
         parts.append(frame.record)
     return b"".join(parts)
@@ -53,11 +55,11 @@ def decode_frames(data: bytes | bytearray) -> tuple[list[Frame], int]:
     frames: list[Frame] = []
     at, end = 0, 0
     while (at := data.find(_MAGIC, at)) >= 0 and at + _HEAD.size <= len(data):
-        _, kind, name_bytes, record_bytes = _HEAD.unpack_from(data, at)
+        _, kind, name_bytes, record_bytes, crc = _HEAD.unpack_from(data, at)
         start = at + _HEAD.size
         stop = start + name_bytes + record_bytes
         frame = None
-        if kind in b"pd" and stop <= len(data):
+        if kind in b"pd" and stop <= len(data) and zlib.crc32(data[start:stop]) == crc:
             frame = _decode_frame(data[start : start + name_bytes], data[start + name_bytes : stop], kind)
         if frame is None:
             at += 1
@@ -96,6 +98,12 @@ def try_lock(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def new_name() -> str:
+    """Return a name for a pack that no process on any machine has given before."""
+    host = os.uname().nodename.replace("/", "_")[:40]
+    return f"{host}-{os.getpid()}-{os.urandom(4).hex()}{SUFFIX}"
 
 
 class PackWriter:
@@ -138,8 +146,7 @@ class PackWriter:
             n_bytes = clean.get(name, -1)
             if 0 <= n_bytes < MAX_PACK_BYTES // 2 and self._take(name, n_bytes):
                 return
-        host = socket.gethostname().replace("/", "_")[:40]
-        self._take(f"{host}-{os.getpid()}-{os.urandom(4).hex()}{SUFFIX}", 0)
+        self._take(new_name(), 0)
 
     def _take(self, name: str, n_bytes: int) -> bool:
         descriptor = self._files.open_append(self._directory / name)

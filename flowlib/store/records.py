@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from flowlib.store.compaction import Compaction
 from flowlib.store.files import Files
 from flowlib.store.index import Index, IndexBusy, IndexLost
 from flowlib.store.leases import LockTable
@@ -124,9 +125,19 @@ class Records:
         Raises:
             OSError: They could not be logged; nothing has changed.
         """
-        if not logged and not self._late:
-            return
-        sealed = {name: self._mac.seal(name, body) for name, body in logged.items()}
+        if logged or self._late:
+            sealed = {name: self._mac.seal(name, body) for name, body in logged.items()}
+            self._commit_sealed(sealed, logged, sync=sync)
+
+    def adopt(self, sealed: Mapping[str, bytes], *, sync: bool) -> None:
+        """Commit records that are sealed already.
+
+        Raises:
+            OSError: They could not be logged; nothing has changed.
+        """
+        self._commit_sealed(sealed, {}, sync=sync)
+
+    def _commit_sealed(self, sealed: Mapping[str, bytes], logged: Mapping[str, bytes], *, sync: bool) -> None:
         progress: dict[str, bytes] = {}
         if sealed:
             pack, n_bytes = self._writer.append((Frame(*item) for item in sealed.items()), self._clean, sync=sync)
@@ -154,7 +165,8 @@ class Records:
             OSError, IndexBusy: They could not be removed.
         """
         names = list(names)
-        sealed = self._index.get(names)
+        self._late = {name: record for name, record in self._late.items() if name not in names}
+        sealed = self._read(names)
         gone = [Frame(name, record[:HEAD_BYTES], True) for name, record in sealed.items()]
         pack, n_bytes = self._writer.append(gone, self._clean, sync=sync)
         self._clean[pack] = n_bytes
@@ -217,7 +229,19 @@ class Records:
                 self._is_broken = True
                 self._notices.add("index", f"The cache index cannot be rebuilt ({error}); results are not reused.")
 
-    def _start_over(self) -> None:
+    def rebuild(self) -> int:
+        """Put the index aside and make a new one from the packs; return how many records it has.
+
+        Raises:
+            IndexLost, IndexBusy: That is not possible.
+        """
+        with self._healing:
+            self._index.close()
+            n_records = self._start_over()
+            self._is_broken = False
+            return n_records
+
+    def _start_over(self) -> int:
         directory = self._root / "index"
         kept_as = set_aside(directory, self._files)
         self._clean = {}
@@ -228,6 +252,20 @@ class Records:
             f"The cache index was damaged; a new one was made from the log ({n_records} records). "
             f"The old one is kept as {kept_as}.",
         )
+        return n_records
+
+    def compact(self) -> int:
+        """Rewrite packs without the records that are out of date; return how many bytes that freed.
+
+        Raises:
+            OSError, IndexLost, IndexBusy: It was not possible; nothing is lost.
+        """
+        self._writer.close()
+        compaction = Compaction(self._root, self._files, self._index)
+        freed = compaction.run()
+        self._clean = {name: size for name, size in self._clean.items() if name not in compaction.removed}
+        self._clean.update(compaction.made)
+        return freed
 
     def close(self) -> None:
         """Let go of files."""

@@ -74,9 +74,10 @@ def row_function(fn: Callable[..., object], verb: str, known: Collection[str]) -
         try:
             return fn(**{name: values[position] for name, position in picks})
         except Exception as error:
-            error.add_note(f"Raised in .{verb} at the point " + ", ".join(
-                f"{name}={short_repr(value, 24)}" for name, value in zip(shape.names, values, strict=True)
-            ))
+            error.add_note(
+                f"Raised in .{verb} at the point "
+                + ", ".join(f"{name}={short_repr(value, 24)}" for name, value in zip(shape.names, values, strict=True))
+            )
             raise
 
     return call

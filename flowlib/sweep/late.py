@@ -17,7 +17,7 @@ from flowlib.graph.node import Node
 from flowlib.graph.policy import Policy
 from flowlib.graph.site import Site
 from flowlib.graph.task import Task
-from flowlib.sweep.fan import Along, FanOut, FanOutOptions, build_fan_in, build_fan_out
+from flowlib.sweep.group import Along, FanOut, FanOutOptions, build_fan_in, build_fan_out
 from flowlib.sweep.space import Space
 
 R = TypeVar("R")
@@ -66,13 +66,14 @@ class _Recipe:
         quoted = tuple(Quoted(node) for node in nodes_in(self.fixed, lambda i: f"fixed argument {i}"))
         name = f"fan_out({self.task.name})"
         for step in self.steps:
-            name = f"fan_in({name})" if callable(step.reducer) else f"{getattr(step.reducer, 'name', 'fan_in')}({name})"
+            name = f"{getattr(step.reducer, 'name', 'fan_in')}({name})"
         task = _ExpandTask(_expand, Policy(name=name))
         axes = dict(self.space.open_axes)
         return task.node((self, axes, quoted), {}, task.policy, self.site.code, self.site.offset)
 
 
 class _ExpandTask(Task[..., Any]):
+    quotes = True
     own_code = EXPANSION_VERSION
 
 

@@ -23,9 +23,7 @@ def column_of(name: str, values: object) -> object:
         return values
     column = resolved_column(name, values)
     if not column:
-        raise SpaceError(
-            f"Axis {name!r} has no values.", {"given": short_repr(values)}, "List at least one value."
-        )
+        raise SpaceError(f"Axis {name!r} has no values.", {"given": short_repr(values)}, "List at least one value.")
     return column
 
 

@@ -94,9 +94,7 @@ class Point:
         Point(lr=0.1)
         """
         dropped = frozenset(names)
-        kept = tuple(
-            value for name, value in zip(self.shape.names, self.values, strict=True) if name not in dropped
-        )
+        kept = tuple(value for name, value in zip(self.shape.names, self.values, strict=True) if name not in dropped)
         return Point(shape=self.shape.without(dropped), values=kept, index=self.index)
 
     def __eq__(self, other: object) -> bool:

@@ -43,7 +43,9 @@ class SweepResult(Generic[R]):
             )
         if isinstance(which, str):
             if which not in self.labels:
-                raise SpaceError(f"The sweep of {self.task!r} has no point {which!r}.", {}, near_miss(which, self.labels))
+                raise SpaceError(
+                    f"The sweep of {self.task!r} has no point {which!r}.", {}, near_miss(which, self.labels)
+                )
             return self.values[self.labels.index(which)]
         return self.values[which]
 

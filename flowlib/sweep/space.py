@@ -131,7 +131,9 @@ class Space:
                 {"step": step},
                 "The order of points is the tie-break everywhere; use a positive step.",
             )
-        return self._with(Slice(base=self.expression, start=_position(index.start), stop=_position(index.stop), step=step))
+        return self._with(
+            Slice(base=self.expression, start=_position(index.start), stop=_position(index.stop), step=step)
+        )
 
     def head(self, n: int = 5) -> "Space":
         """Return the space of the first `n` points.

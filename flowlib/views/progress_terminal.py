@@ -32,7 +32,7 @@ COUNTED = ("done", "cached", "failed", "running")
 HEARTBEAT_HZ = 2
 """Redraws per second without events; with at most 8 Hz of the observer's they stay within 10."""
 _GAP = 2
-_SHORTEST_NAME, _SHORTEST_BAR, _LONGEST_BAR = 8, 8, 36
+_SHORTEST_NAME, _SHORTEST_BAR, _LONGEST_BAR = 8, 10, 36
 """Columns."""
 
 
@@ -117,7 +117,12 @@ def _task_table(snapshot: Snapshot, width: int) -> RenderableType | None:
         return None
     bar_width = min(room - name_width - _GAP, _LONGEST_BAR)
     left = Text(remaining_words(snapshot.remaining_s) if snapshot.remaining_s is not None else "", style="dim")
-    bars = [left, *(Bar(row) if row.total else "" for row in rows)] if bar_width >= _SHORTEST_BAR else []
+    left_on_top = left.cell_len <= bar_width
+    bars = (
+        [left if left_on_top else Text(), *(Bar(row) if row.total else "" for row in rows)]
+        if bar_width >= _SHORTEST_BAR
+        else []
+    )
 
     table = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
     table.add_column(no_wrap=True, overflow="ellipsis", width=name_width)
@@ -128,7 +133,7 @@ def _task_table(snapshot: Snapshot, width: int) -> RenderableType | None:
     for i, (name, *counts) in enumerate(lines):
         table.add_row(name, *bars[i : i + 1], *counts, style="bold" if i == len(lines) - 1 else None)
     hidden = f"and {snapshot.n_hidden_rows} more tasks" if snapshot.n_hidden_rows else ""
-    below = [Text(hidden, style="dim"), left if not bars else Text()]
+    below = [Text(hidden, style="dim"), Text() if left_on_top else left]
     return Group(table, *(line for line in below if line))
 
 
@@ -172,23 +177,18 @@ def bar_parts(row: Row, width: int) -> list[tuple[str, int]]:
     Every state that has nodes is at least seen as soon as there is room, and the bar is full only when all have ended.
 
     >>> bar_parts(Row(name="fit", counts={"done": 50, "running": 2}, total=100, elapsed_s=1.0), 20)
-    [('done', 10), ('running', 1), ('waiting', 9)]
+    [('done', 9), ('running', 1), ('waiting', 10)]
     """
-    total = max(row.total or 0, 1)
-    parts: list[tuple[str, int]] = []
-    used, seen = 0, 0
-    for state in (*ENDED, "running"):
-        n = row.counts.get(state, 0)
-        if not n:
-            continue
-        seen += n
-        end = min(max(round(seen / total * width), used + 1), width if seen >= total else width - 1)
-        if end > used:
-            parts.append((state, end - used))
-            used = end
-    if used < width:
-        parts.append(("waiting", width - used))
-    return parts
+    counts = [(state, row.counts[state]) for state in (*ENDED, "running") if row.counts.get(state)][:width]
+    n_seen = sum(n for _, n in counts)
+    total = max(row.total or 0, n_seen, 1)
+    cells = {state: max(n * width // total, 1) for state, n in counts}
+    filled = max(min(round(n_seen / total * width), width if n_seen == total else width - 1), len(cells))
+    while cells and (excess := sum(cells.values()) - filled):
+        # What rounding took goes to the largest state, what small states got beyond their share comes from it.
+        largest = max(cells, key=lambda state: cells[state])
+        cells[largest] -= 1 if excess > 0 else excess
+    return [*cells.items(), *([("waiting", width - filled)] if filled < width else [])]
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

@@ -41,16 +41,15 @@ def run_text(record: RunRecord, *, width: int = 100, color: bool = False, zone: 
     return "\n".join([*lines, *([""] if failures or notices else []), *failures, *notices])
 
 
-def runs_text(runs: Sequence[RunSummary], *, width: int = 100, color: bool = False, zone: tzinfo | None = UTC) -> str:
-    """Return a list of runs as a table, one line each, in the order given."""
+def runs_text(runs: Sequence[RunSummary], *, width: int = 100, color: bool = False) -> str:
+    """Return a list of runs as a table, one line each, in the order given. An id begins with when its run did (UTC)."""
     if not runs:
         return "There are no runs yet."
-    columns = [Column("run"), Column("started"), Column("status"), Column("nodes", "right"), *_count_columns(),
+    columns = [Column("run"), Column("status"), Column("nodes", "right"), *_count_columns(),
                Column("time", "right"), Column("tags", shrinks=True)]  # fmt: skip
     rows = [
         [
             run.run,
-            _moment(run.started_at, zone),
             run.status,
             f"{run.n_nodes:,}",
             *_count_cells(run.counts),

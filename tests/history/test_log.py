@@ -121,9 +121,7 @@ def test_damage_in_the_middle_is_told_in_its_place(tmp_path: Path) -> None:
     first, notice, last = read_log(log.path)
 
     assert (first, last) == (started(7.0), finished(7.0))
-    assert notice == Noticed(
-        at=7.0, kind="log-damaged", message="2 lines of the log are damaged; counts may be short"
-    )
+    assert notice == Noticed(at=7.0, kind="log-damaged", message="2 lines of the log are damaged; counts may be short")
 
 
 def test_a_missing_log_is_a_clear_error(tmp_path: Path) -> None:

