@@ -1,20 +1,19 @@
-"""Read handwritten digits: two families of models, five folds, and a vote of the five best.
+"""Read handwritten digits: two families of models, three folds, and a vote of the five best.
 
     python examples/digits_sweep.py
     flowlib run examples/digits_sweep.py --depth-max 9     # grow the sweep: only the new points run
 
-Run it twice: the second run trains nothing and loads nothing but the report.
+Run it twice: the second run trains nothing and loads nothing but the report. The tasks import scikit-learn when they
+run, so a run that reads everything from the cache does not wait for it.
 """
 
+import time
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits
-from sklearn.ensemble import RandomForestClassifier
-from sklearn.model_selection import StratifiedKFold, train_test_split
-from sklearn.svm import SVC
 
 import flowlib as fl
 
@@ -59,6 +58,9 @@ class Report:
 @fl.task
 def load(*, test_share: float, seed: int) -> tuple[Images, Images]:
     """Load the images that come with scikit-learn; keep a share for the final test."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
     pixels, digits = load_digits(return_X_y=True)
     parts = train_test_split(pixels / 16, digits, test_size=test_share, random_state=seed, stratify=digits)
     return Images(parts[0], parts[2]), Images(parts[1], parts[3])
@@ -67,14 +69,17 @@ def load(*, test_share: float, seed: int) -> tuple[Images, Images]:
 @fl.task
 def split(images: Images, *, k: int, seed: int) -> list[Fold]:
     """Deal the images into k folds with equal shares of each digit."""
+    from sklearn.model_selection import StratifiedKFold
+
     folds = StratifiedKFold(k, shuffle=True, random_state=seed)
     return [Fold(learn, examine) for learn, examine in folds.split(images.pixels, images.digits)]
 
 
-def learn(
-    images: Images, family: str, C: float = 1.0, gamma: float = 0.1, depth: int = 8, trees: int = 20
-) -> SVC | RandomForestClassifier:
+def learn(images: Images, family: str, C: float = 1.0, gamma: float = 0.1, depth: int = 8, trees: int = 20) -> Any:
     """Train one model."""
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.svm import SVC
+
     model = SVC(C=C, gamma=gamma) if family == "svm" else RandomForestClassifier(trees, max_depth=depth, random_state=0)
     return model.fit(images.pixels, images.digits)
 
@@ -90,9 +95,10 @@ def evaluate(
 
 
 @fl.task
-def read(known: Images, unknown: Images, *, choice: fl.Best[Score]) -> Ints:
+def read(known: Images, unknown: Images, *, choice: fl.Ranked[fl.Mean]) -> Ints:
     """Train one of the best models on all known images and read the unknown ones."""
-    return learn(known, **choice.params).predict(unknown.pixels)
+    readings: Ints = learn(known, **choice.params).predict(unknown.pixels)
+    return readings
 
 
 @fl.task
@@ -114,7 +120,7 @@ def draw(truth: Ints, answer: Ints, *, path: Path) -> fl.File:
 
 
 @fl.task
-def report(truth: Ints, five: list[fl.Best[Score]], readings: list[Ints], vote: Ints, picture: fl.File) -> Report:
+def report(truth: Ints, five: fl.Top[fl.Mean], readings: list[Ints], vote: Ints, picture: fl.File) -> Report:
     """Compare the best model with the vote on images that neither has seen."""
     return Report(
         best=five[0].params,
@@ -125,12 +131,12 @@ def report(truth: Ints, five: list[fl.Best[Score]], readings: list[Ints], vote: 
     )
 
 
-def pipeline(*, depth_max: int = 8, folds: int = 5, seed: int = 0, picture: Path = Path("digits.png")) -> Report:
-    """Describe the study. Nothing runs here."""
+def pipeline(*, depth_max: int = 8, folds: int = 3, seed: int = 0, picture: Path = Path("digits.png")) -> Report:
+    """Describe the study: 24 models on every fold. Nothing runs here."""
     known, unknown = load(test_share=0.2, seed=seed)
 
     svms = fl.grid(family=["svm"], C=[0.3, 1.0, 3.0, 10.0], gamma=[0.01, 0.03, 0.1])
-    forests = fl.grid(family=["forest"], depth=list(range(5, depth_max + 1)), trees=[10, 20, 40])
+    forests = fl.grid(family=["forest"], depth=list(range(5, depth_max + 1)), trees=[5, 10, 20])
     points = (svms | forests) * fl.axis(fold=split(known, k=folds, seed=seed))
 
     scores = fl.fan_out(evaluate, known, over=points)
@@ -138,7 +144,7 @@ def pipeline(*, depth_max: int = 8, folds: int = 5, seed: int = 0, picture: Path
     five = fl.fan_in(means, fl.top(5, max="accuracy.mean"))
 
     readings = fl.fan_out(read, known, unknown, over=fl.axis(choice=five))
-    vote = fl.fan_in(readings, fl.vote()).label
+    vote = fl.fan_in(readings, fl.vote()).winner
     return report(
         unknown.digits, five, fl.fan_in(readings, fl.collect()), vote, draw(unknown.digits, vote, path=picture)
     )
@@ -148,13 +154,17 @@ def main() -> None:
     """Run the study and say what came out."""
     target = pipeline()
     before = fl.plan(target)
+    begin = time.perf_counter()
     found = fl.run(target)
+    took_s = time.perf_counter() - begin
     print(f"best model     {', '.join(f'{name}={value}' for name, value in found.best.items())}")
     print(f"on the folds   {found.fold_accuracy:.2%} right")
     print(f"on new images  {found.best_accuracy:.2%} right alone, {found.vote_accuracy:.2%} by vote of the five best")
-    print(f"picture        {found.picture}")
+    print(f"picture        {found.picture.path}")
     if before.n_to_run == 0:
-        print("Second run: nothing ran, everything was read from the cache.")
+        print(f"Second run: nothing ran. Everything was read from the cache in {took_s:.2f} s.")
+    else:
+        print(f"First run: {took_s:.1f} s. Run it again.")
 
 
 if __name__ == "__main__":

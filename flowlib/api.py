@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from flowlib.config import ProgressMode, load_settings, wants_no_color
 from flowlib.engine.context import is_inside_run
@@ -23,10 +23,26 @@ from flowlib.hashing import identity
 from flowlib.ids import Digest
 from flowlib.planning.explain import Explanation
 from flowlib.planning.preview import Plan
+from flowlib.sweep.group import FanOut
+from flowlib.sweep.result import SweepResult
 from flowlib.views.progress import choose_progress, in_notebook
 
 R = TypeVar("R")
 OnErrorWord = Literal["stop", "continue", "keep"]
+
+
+class RunKeywords(TypedDict, total=False):
+    """The options of a run, as type checkers see them; `run` says what they mean."""
+
+    workers: int | None
+    executor: Literal["threads", "inline"] | None
+    cache: Cache
+    on_error: OnErrorWord | None
+    progress: ProgressMode | None
+    deadline: float | None
+    tags: Sequence[str]
+    force: Collection[str]
+    observers: Sequence[Observer]
 
 
 class _Warner:
@@ -46,8 +62,12 @@ class _Warner:
             warnings.warn(message, FlowWarning, stacklevel=3)
 
 
+@overload
+def run(target: FanOut[R], **options: Unpack[RunKeywords]) -> SweepResult[R]: ...
+@overload
+def run(target: R, **options: Unpack[RunKeywords]) -> R: ...
 def run(
-    target: R,
+    target: Any,
     *,
     workers: int | None = None,
     executor: Literal["threads", "inline"] | None = None,
@@ -58,7 +78,7 @@ def run(
     tags: Sequence[str] = (),
     force: Collection[str] = (),
     observers: Sequence[Observer] = (),
-) -> R:
+) -> Any:
     """Run what is missing and return the value of a node, or of every node in a structure.
 
     Args:
@@ -90,7 +110,7 @@ def run(
     settings = {"workers": workers, "executor": executor, "on_error": on_error, "progress": progress}
     options, warner = _options(target, settings, cache, deadline, tags, force, observers)
     try:
-        result: R = execute(target, options)
+        result = execute(target, options)
     except BaseException:
         with contextlib.suppress(FlowWarning):  # where warnings are errors, the run's own error goes first
             warner.warn()
@@ -99,7 +119,11 @@ def run(
     return result
 
 
-def start(target: R, **options: Any) -> Run[R]:
+@overload
+def start(target: FanOut[R], **options: Unpack[RunKeywords]) -> Run[SweepResult[R]]: ...
+@overload
+def start(target: R, **options: Unpack[RunKeywords]) -> Run[R]: ...
+def start(target: Any, **options: Unpack[RunKeywords]) -> Run[Any]:
     """Start a run in the background and return its handle at once.
 
     Args:
@@ -116,7 +140,11 @@ def start(target: R, **options: Any) -> Run[R]:
     return Run(target, _started_options(target, options))
 
 
-async def arun(target: R, **options: Any) -> R:
+@overload
+async def arun(target: FanOut[R], **options: Unpack[RunKeywords]) -> SweepResult[R]: ...
+@overload
+async def arun(target: R, **options: Unpack[RunKeywords]) -> R: ...
+async def arun(target: Any, **options: Unpack[RunKeywords]) -> Any:
     """Run inside a running event loop without blocking it. Arguments as for `run`; cancelling the task cancels the run.
 
     >>> import asyncio, flowlib as fl
@@ -192,9 +220,8 @@ def _options(
 
 
 def _started_options(target: object, given: Mapping[str, Any]) -> RunOptions:
-    known = {"workers", "executor", "cache", "on_error", "progress", "deadline", "tags", "force", "observers"}
     for name in given:
-        if name not in known:
+        if name not in RunKeywords.__annotations__:
             raise TypeError(f"run() got an unexpected keyword argument {name!r}")
     settings = {name: given.get(name) for name in ("workers", "executor", "on_error")}
     settings["progress"] = given.get("progress", False)

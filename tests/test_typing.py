@@ -4,50 +4,69 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "tests" / "typing"
-Place = tuple[str, int]
+MARK = "# wrong: "
+Messages = dict[tuple[str, int], str]
 
 
-def mypy_errors(folder: Path) -> set[Place]:
-    """Return (file, line) of each error mypy reports for a folder."""
-    arguments = ["--strict", "--output", "json", "--no-warn-unused-configs", str(folder)]
-    done = subprocess.run([sys.executable, "-m", "mypy", *arguments], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode in (0, 1), done.stdout + done.stderr
-    found = map(json.loads, filter(None, done.stdout.splitlines()))
-    return {(Path(error["file"]).name, error["line"]) for error in found if error["severity"] == "error"}
+def checked(tool: str, *arguments: str) -> str:
+    """Return what a type checker says about the folder; fail, never skip, if it could not do its work."""
+    command = [sys.executable, "-m", tool, *arguments, str(FOLDER.relative_to(ROOT))]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    if done.returncode in (0, 1) and done.stdout.strip():
+        return done.stdout
+    hint = f'{tool} did not run. Install the test tools: pip install -e ".[test]".'
+    if tool == "pyright":
+        hint += " It needs Node.js and its npm package, which it fetches once: try `node --version` and the network."
+    pytest.fail(f"{hint}\n{' '.join(command)}\nexit code {done.returncode}\n{done.stdout}{done.stderr}", pytrace=False)
 
 
-def pyright_errors(folder: Path) -> set[Place]:
-    """Return (file, line) of each error pyright reports for a folder."""
-    arguments = ["--outputjson", "--pythonpath", sys.executable, str(folder)]
-    done = subprocess.run([sys.executable, "-m", "pyright", *arguments], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode in (0, 1), done.stdout + done.stderr
-    found = json.loads(done.stdout)["generalDiagnostics"]
-    return {(Path(e["file"]).name, e["range"]["start"]["line"] + 1) for e in found if e["severity"] == "error"}
+def place(path: str | Path, line: int) -> tuple[str, int]:
+    """Return where a message belongs, as `right/calls.py` and a line."""
+    return Path(path).resolve().relative_to(FOLDER).as_posix(), line
 
 
-def marked_lines(folder: Path) -> set[Place]:
-    """Return (file, line) of each line that carries the marker."""
-    return {
-        (path.name, number)
-        for path in folder.glob("*.py")
-        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
-        if "# wrong: " in line
-    }
+@cache
+def mypy_errors() -> Messages:
+    """Return the message of each error mypy reports, by file and line."""
+    output = checked("mypy", "--strict", "--explicit-package-bases", "--output", "json")
+    found = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    return {place(ROOT / e["file"], e["line"]): e["message"] for e in found if e["severity"] == "error"}
 
 
-@pytest.mark.parametrize("checker", [mypy_errors, pyright_errors])
-def test_right_programs_pass(checker: Callable[[Path], set[Place]]) -> None:
+@cache
+def pyright_errors() -> Messages:
+    """Return the message of each error pyright reports, by file and line."""
+    output = checked("pyright", "--outputjson", "--pythonpath", sys.executable)
+    found: list[dict[str, Any]] = json.loads(output)["generalDiagnostics"]
+    errors = [e for e in found if e["severity"] == "error"]
+    return {place(e["file"], e["range"]["start"]["line"] + 1): e["message"] for e in errors}
+
+
+def marked_lines() -> set[tuple[str, int]]:
+    """Return file and line of each line that carries the marker."""
+    files = {path: path.read_text("utf-8").splitlines() for path in FOLDER.glob("*/*.py")}
+    return {place(path, n) for path, lines in files.items() for n, line in enumerate(lines, 1) if MARK in line}
+
+
+CHECKERS = pytest.mark.parametrize("errors", [mypy_errors, pyright_errors], ids=["mypy", "pyright"])
+
+
+@CHECKERS
+def test_right_programs_pass(errors: Callable[[], Messages]) -> None:
     """Composition, runs and reductions keep their types without casts or ignores."""
-    assert checker(FOLDER / "right") == set()
+    assert {at: message for at, message in errors().items() if at[0].startswith("right/")} == {}
 
 
-@pytest.mark.parametrize("checker", [mypy_errors, pyright_errors])
-def test_wrong_lines_are_found(checker: Callable[[Path], set[Place]]) -> None:
+@CHECKERS
+def test_wrong_lines_are_found(errors: Callable[[], Messages]) -> None:
     """Every marked mistake is reported, and nothing else is."""
-    assert checker(FOLDER / "wrong") == marked_lines(FOLDER / "wrong")
+    assert marked_lines()
+    assert {at for at in errors() if at[0].startswith("wrong/")} == marked_lines()

@@ -29,8 +29,9 @@ _DEEPEST = 200
 
 
 def print_json(document: Any) -> None:
-    """Write plain data to standard output."""
-    print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+    """Write plain data to standard output: laid out on a terminal, on one line for a program."""
+    indent = 2 if sys.stdout.isatty() else None
+    print(json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False))
     sys.stdout.flush()
 
 
@@ -68,8 +69,7 @@ def _container(value: Any, path: str, depth: int) -> Any:
     if isinstance(value, Mapping):
         return _mapping(value, path, depth)
     if isinstance(value, tuple) and hasattr(type(value), "_fields"):
-        names = type(value)._fields
-        return {name: to_plain(item, f"{path}.{name}", depth) for name, item in zip(names, value, strict=True)}
+        return {name: to_plain(getattr(value, name), f"{path}.{name}", depth) for name in _names_of(value)}
     if isinstance(value, list | tuple):
         return [to_plain(item, f"{path}[{i}]", depth) for i, item in enumerate(value)]
     if isinstance(value, set | frozenset):
@@ -104,6 +104,12 @@ def _sweep(result: SweepResult[Any], path: str, depth: int) -> dict[str, Any]:
             row |= {"status": "ok", "value": to_plain(value, where, depth)}
         points.append(row)
     return {"task": result.task, "points": points}
+
+
+def _names_of(value: Any) -> tuple[str, ...]:
+    """Return the field names of a named tuple."""
+    names: tuple[str, ...] = value._fields
+    return names
 
 
 def _field_names(kind: type) -> list[str] | None:

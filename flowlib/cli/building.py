@@ -1,11 +1,12 @@
 """From words to nodes: import the file, read its options, call the function. Nothing runs here."""
 
-import os
+import inspect
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import attrs
@@ -41,11 +42,10 @@ def build(text: str, tokens: Sequence[str], own: Sequence[str] = ()) -> Built:
     Raises:
         Ended: The file cannot be imported, the words do not fit, or what is built is not valid.
     """
-    _check_order(text, tokens)
     loaded = load(text)
     title = loaded.path.stem if loaded.name == "pipeline" else f"{loaded.path.stem}:{loaded.name}"
-    target = _called(loaded, tokens, own) if callable(loaded.value) and not _is_target(loaded.value) else loaded.value
-    if not callable(loaded.value) and tokens:
+    target = _called(loaded, tokens, own) if takes_options(loaded.value) else loaded.value
+    if target is loaded.value and tokens:
         raise Ended(Exit.USAGE, UsageError(f"{loaded.name!r} takes no options.", {"given": " ".join(tokens)}, ""))
     if not _is_target(target):
         raise Ended(
@@ -57,6 +57,11 @@ def build(text: str, tokens: Sequence[str], own: Sequence[str] = ()) -> Built:
             ),
         )
     return Built(target=target, title=title, path=loaded.path, module=loaded.module)
+
+
+def takes_options(value: Any) -> bool:
+    """Tell whether a name stands for something that is called to get nodes; a node itself is not."""
+    return isinstance(value, Task | FunctionType | partial)
 
 
 @contextmanager
@@ -83,24 +88,19 @@ def _called(loaded: Loaded, tokens: Sequence[str], own: Sequence[str]) -> Any:
     except UsageError as error:
         raise Ended(Exit.USAGE, error) from None
     try:
-        return loaded.value(*args, **kwargs)
+        return _node_of(loaded.value, args, kwargs) if isinstance(loaded.value, Task) else loaded.value(*args, **kwargs)
     except (Exception, SystemExit) as error:
         raise Ended(Exit.INVALID, error) from error
 
 
+def _node_of(task: Task[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """Call a task as if from the line where it is written, which is what plans and errors then show."""
+    code = getattr(inspect.unwrap(task.fn), "__code__", None)
+    if code is None:
+        return task(*args, **kwargs)
+    return task.node((*task.bound, *args), kwargs, task.policy, code, 0)
+
+
 def _is_target(value: Any) -> bool:
     """Tell whether there is a node in a value. A task is none: it has to be called first."""
-    if isinstance(value, Task):
-        return False
-    return bool(targets_of(value))
-
-
-def _check_order(text: str, tokens: Sequence[str]) -> None:
-    if os.path.exists(text) or text.partition(":")[0].endswith(".py"):
-        return
-    file = next((token for token in tokens if token.partition(":")[0].endswith(".py")), "")
-    if file:
-        raise Ended(
-            Exit.USAGE,
-            UsageError(f"{text!r} stands where the file should.", {}, f"Put {file} before the pipeline's own options."),
-        )
+    return not isinstance(value, Task) and bool(targets_of(value))

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import attrs
 from cyclopts import App, Group, Parameter
@@ -35,26 +35,40 @@ _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 Directory = Annotated[
-    str | None, Parameter(name="--cache", help="The directory; `.flowlib/` in the project unless given.", group=flags.OWN)
+    str | None,
+    Parameter(name="--cache", help="The directory; `.flowlib/` in the project unless given.", group=flags.OWN),
 ]
-DryRun = Annotated[bool, Parameter(name="--dry-run", negative=(), help="Only say what would go.", group=flags.OWN)]
-Yes = Annotated[bool, Parameter(name="--yes", negative=(), help="Remove results of several tasks.", group=flags.OWN)]
+DryRun = Annotated[
+    bool, Parameter(name="--dry-run", show_default=False, negative=(), help="Only say what would go.", group=flags.OWN)
+]
+Yes = Annotated[
+    bool,
+    Parameter(name="--yes", show_default=False, negative=(), help="Remove results of several tasks.", group=flags.OWN),
+]
 TaskName = Annotated[str | None, Parameter(name="--task", help="Only results of this task.", group=flags.OWN)]
-Names = Annotated[
-    tuple[str, ...], Parameter(name="NAME", help="A task, or the beginning of a key.", group=Group("What", sort_key=0))
+Name = Annotated[
+    str, Parameter(name="NAME", help="A task, or the beginning of a key.", group=Group("What", sort_key=0))
 ]
 
 
-def _limit(name: str, text: str) -> Any:
-    return Annotated[str | None, Parameter(name=name, help=text, group=Group("What goes", sort_key=1))]
-
-
-OlderThan = _limit("--older-than", "Results made longer ago: 12h, 30d, 8w.")
-MaxSize = _limit("--max-size", "The least useful ones, until values take no more: 500MB, 10GB.")
+_WHAT_GOES = Group("What goes", sort_key=1)
+OlderThan = Annotated[
+    str | None, Parameter(name="--older-than", help="Results made longer ago: 12h, 30d, 8w.", group=_WHAT_GOES)
+]
+MaxSize = Annotated[
+    str | None,
+    Parameter(
+        name="--max-size", help="The least useful ones, until values take no more: 500MB, 10GB.", group=_WHAT_GOES
+    ),
+]
 Unreachable = Annotated[
     bool,
     Parameter(
-        name="--unreachable", negative=(), help="Results that no recorded run used.", group=Group("What goes", sort_key=1)
+        name="--unreachable",
+        show_default=False,
+        negative=(),
+        help="Results that no recorded run used.",
+        group=_WHAT_GOES,
     ),
 ]
 
@@ -62,8 +76,9 @@ Unreachable = Annotated[
 def cache_app() -> App:
     """Return the command `cache` with its own commands."""
     app = App(name="cache", help="Look after the kept results: list, measure, check, repair, remove.", version_flags=[])
-    for verb in (ls, size, verify, repair, gc, rm, trust):
+    for verb in (ls, size, verify, repair, gc, trust):
         app.command(verb)
+    app.command(rm, usage="flowlib cache rm NAME... [OPTIONS]")
     return app
 
 
@@ -75,8 +90,8 @@ def ls(*, task: TaskName = None, cache: Directory = None, json: flags.Json = Fal
             known = {item.task for item in maintain.ls(store)}
             raise Ended(Exit.USAGE, UsageError(f"No result of a task {task!r} is kept.", {}, near_miss(task, known)))
     if json:
-        rows = [{**attrs.asdict(item), "flags": sorted(item.flags)} for item in kept]
-        print_json({"schema": "flowlib.cache.ls/1", "results": rows})
+        results = [{**attrs.asdict(item), "flags": sorted(item.flags)} for item in kept]
+        print_json({"schema": "flowlib.cache.ls/1", "results": results})
         return Exit.OK
     columns = [Column("key"), Column("task", shrinks=True), Column("made"), Column("took", "right"),
                Column("size", "right"), Column("kind")]  # fmt: skip
@@ -100,7 +115,7 @@ def size(*, cache: Directory = None, json: flags.Json = False) -> Exit:
     if json:
         print_json({"schema": "flowlib.cache.size/1", **attrs.asdict(usage), "total_bytes": usage.total_bytes})
         return Exit.OK
-    rows = [
+    rows: list[list[object]] = [
         ["values", format_count(usage.n_blobs, "file"), format_bytes(usage.blob_bytes)],
         ["results", format_count(usage.n_entries), format_bytes(usage.log_bytes)],
         ["index", None, format_bytes(usage.index_bytes)],
@@ -158,9 +173,7 @@ def gc(
         if store is None:
             return Exit.OK
         reachable = _reachable(store) if unreachable else None
-        done = maintain.gc(
-            store, older_than_s=older_than_s, max_bytes=max_bytes, reachable=reachable, dry_run=dry_run
-        )
+        done = maintain.gc(store, older_than_s=older_than_s, max_bytes=max_bytes, reachable=reachable, dry_run=dry_run)
     if json:
         print_json({"schema": "flowlib.cache.gc/1", **attrs.asdict(done)})
         return Exit.OK
@@ -171,7 +184,7 @@ def gc(
 
 
 def rm(
-    *names: Names, yes: Yes = False, dry_run: DryRun = False, cache: Directory = None, json: flags.Json = False
+    *names: Name, yes: Yes = False, dry_run: DryRun = False, cache: Directory = None, json: flags.Json = False
 ) -> Exit:
     """Remove the results of a task, or those whose keys begin with the given characters."""
     if not names:
@@ -322,4 +335,3 @@ def _moment(at: float) -> str:
         return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
     except (OverflowError, OSError, ValueError):
         return "?"
-

@@ -10,7 +10,8 @@ from cyclopts import Group, Parameter
 OWN = Group("Options of flowlib", sort_key=2)
 _TARGET_HELP = "The file of the pipeline and, after a colon, which function, task or node is meant."
 
-Target = Annotated[str, Parameter(name="FILE[:NAME]", help=_TARGET_HELP, group=Group("Target", sort_key=0))]
+TARGET_NAME = "FILE[:NAME]"
+Target = Annotated[str, Parameter(name=TARGET_NAME, help=_TARGET_HELP, group=Group("Target", sort_key=0))]
 Tokens = Annotated[tuple[str, ...], Parameter(parse=False)]
 """The words that belong to the pipeline."""
 
@@ -39,9 +40,12 @@ Force = Annotated[
     Parameter(name="--force", negative=(), help="A task that runs whatever is stored. May be repeated.", group=OWN),
 ]
 Tag = Annotated[
-    list[str] | None, Parameter(name="--tag", negative=(), help="A word stored with the run. May be repeated.", group=OWN)
+    list[str] | None,
+    Parameter(name="--tag", negative=(), help="A word stored with the run. May be repeated.", group=OWN),
 ]
-Json = Annotated[bool, Parameter(name="--json", negative=(), help="Write JSON to standard output.", group=OWN)]
+Json = Annotated[
+    bool, Parameter(name="--json", show_default=False, negative=(), help="Write JSON to standard output.", group=OWN)
+]
 
 
 def cache_argument(text: str | None) -> str | bool | None:

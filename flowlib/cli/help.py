@@ -7,6 +7,7 @@ from typing import Any
 
 from cyclopts import App, Group
 
+from flowlib.cli.building import takes_options
 from flowlib.cli.exits import MEANINGS
 from flowlib.cli.loading import load
 from flowlib.cli.options import Options, options_of, parsed_so_far
@@ -91,7 +92,7 @@ def print_help(app: App, words: Sequence[str]) -> None:
 def _print_pipeline_help(verb: str, text: str, command: Any) -> None:
     loaded = load(text)
     value = loaded.value
-    options = options_of(value, loaded.name) if callable(value) else Options(named=loaded.name, doc="", options=())
+    options = options_of(value, loaded.name) if takes_options(value) else Options(named=loaded.name, doc="", options=())
     entry = options.as_function(Group(f"Parameters of {loaded.name} in {short_path(loaded.path)}", sort_key=1))
     own = [p for p in inspect.signature(command).parameters.values() if p.name not in ("target", "tokens", "own")]
     names = {"--" + parameter.name.replace("_", "-") for parameter in own}

@@ -83,12 +83,13 @@ def _dispatch(own: list[str], rest: list[str]) -> Exit:
         print_help(app, own)
         return Exit.OK
     known = own_flags(app[own[0]]) if own[0] != "cache" else ()
-    command, bound, unused, ignored = parsed_so_far(app, own, known)
+    hint = "Add --help for all options." if own[0] == "cache" else "Options of the pipeline stand after the file."
+    command, bound, unused, ignored = parsed_so_far(app, own, known, otherwise=hint)
     if "tokens" in ignored:
         code: Exit = command(*bound.args, **bound.kwargs, tokens=(*unused, *rest), own=tuple(known))
         return code
     if unused or rest:
-        raise unknown_word((unused + rest)[0], known)
+        raise unknown_word((unused + rest)[0], known, otherwise=hint)
     done = command(*bound.args, **bound.kwargs)
     return done if isinstance(done, Exit) else Exit.OK
 
@@ -106,7 +107,9 @@ def _no_such_verb(own: list[str]) -> UsageError:
     if word.partition(":")[0].endswith(".py") or os.path.isfile(word):
         return UsageError("What should be done with the file?", {}, f"Did you mean: flowlib run {' '.join(own)}")
     if word.startswith("-"):
-        return UsageError(f"There is no option {word} here.", {}, "The command comes first: flowlib run FILE --name value.")
+        return UsageError(
+            f"There is no option {word} here.", {}, "The command comes first: flowlib run FILE --name value."
+        )
     return UsageError(f"There is no command {word!r}.", {}, near_miss(word, VERBS))
 
 

@@ -1,50 +1,36 @@
-"""Turn the signature of a function into command line options: names, types, defaults and help.
+r"""Turn the signature of a function into command line options: names, types, defaults and help.
 
 A parameter `depth_max: int = 8` becomes `--depth-max INT`, a `bool` a pair `--flag/--no-flag`, a list an option that is
-repeated or takes its items with commas between them (`\\,` is a comma inside an item). Parsing itself is cyclopts'.
+repeated or takes its items with commas between them (`\,` is a comma inside an item). Parsing itself is cyclopts'.
 """
 
 import inspect
-import re
-import types
-import typing
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from datetime import date, datetime, timedelta
-from decimal import Decimal
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import Enum
-from fractions import Fraction
-from pathlib import Path, PurePath
-from typing import Annotated, Any, Literal
-from uuid import UUID
+from pathlib import PurePath
+from typing import Annotated, Any
 
 import attrs
 from cyclopts import (
     App,
     CycloptsError,
     Group,
+    MissingArgumentError,
     Parameter,
-    Token,
     UnknownOptionError,
     UnusedCliTokensError,
-    convert,
 )
 
+from flowlib.cli.flags import TARGET_NAME
+from flowlib.cli.hints import annotation_of, hint_of
 from flowlib.cli.trouble import short_path
 from flowlib.errors import UsageError, near_miss
 from flowlib.graph.task import Task
 from flowlib.hashing.file import Dir, File
 from flowlib.views.text import one_line, short_repr
 
-_SCALARS: tuple[type, ...] = (
-    bool, int, float, complex, str, PurePath, File, Dir, date, datetime, timedelta, Decimal, Fraction, UUID, Enum,
-)  # fmt: skip
-_CONTAINERS: Mapping[Any, type] = {
-    list: list, tuple: tuple, set: set, frozenset: frozenset,
-    Sequence: list, Iterable: list, Collection: list,
-}  # fmt: skip
 _EMPTY = inspect.Parameter.empty
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-_COMMA = re.compile(r"(?<!\\),")
 
 
 @attrs.frozen(kw_only=True)
@@ -127,7 +113,7 @@ def options_of(entry: Any, named: str) -> Options:
     for parameter in signature.parameters.values():
         if parameter.kind in _VARIADIC:
             continue
-        annotation = _annotation(_hint(fn, parameter), parameter)
+        annotation = annotation_of(hint_of(fn, parameter), parameter.default)
         if annotation is not None:
             is_positional = parameter.kind is inspect.Parameter.POSITIONAL_ONLY
             option = Option(
@@ -145,7 +131,7 @@ def options_of(entry: Any, named: str) -> Options:
 
 
 def parsed_so_far(
-    app: App, tokens: Sequence[str], known: Iterable[str]
+    app: App, tokens: Sequence[str], known: Collection[str], *, otherwise: str = ""
 ) -> tuple[Callable[..., Any], inspect.BoundArguments, list[str], set[str]]:
     """Parse what an app knows.
 
@@ -153,6 +139,7 @@ def parsed_so_far(
         app: The commands or options.
         tokens: The words.
         known: Options that a misspelt one could have meant.
+        otherwise: What else to do about an unknown option.
 
     Returns:
         The chosen function, its arguments as far as they are given, the words the app does not know, and the names of
@@ -164,27 +151,38 @@ def parsed_so_far(
     try:
         command, bound, unused, ignored = app.parse_known_args(tokens, end_of_options_delimiter="")
     except UnknownOptionError as error:
-        raise unknown_word(error.token.keyword or error.token.value, known) from None
+        raise unknown_word(error.token.keyword or error.token.value, known, otherwise=otherwise) from None
     except UnusedCliTokensError as error:
-        raise unknown_word((error.unused_tokens or [""])[0], known) from None
+        raise unknown_word((error.unused_tokens or [""])[0], known, otherwise=otherwise) from None
+    except MissingArgumentError as error:
+        if error.argument is not None and error.argument.name == TARGET_NAME:
+            raise UsageError("No file is named.", {}, f"Write: flowlib {tokens[0]} {TARGET_NAME}") from None
+        raise _unfit(error) from None
     except CycloptsError as error:
-        error.verbose = False
-        raise UsageError(str(error).strip(), {}, "Add --help for all options.") from None
+        raise _unfit(error) from None
     return command, bound, list(unused), set(ignored)
 
 
-def unknown_word(word: str, known: Iterable[str]) -> UsageError:
-    """Return the error for a word that nobody knows."""
+def unknown_word(word: str, known: Iterable[str], *, otherwise: str = "") -> UsageError:
+    """Return the error for a word that nobody knows; its hint names the nearest known one, then `otherwise`."""
     head = word.partition("=")[0]
     if not head.startswith("-"):
         return UsageError(f"Unexpected word {word!r}.", {}, "Options are written --name value; add --help for all.")
-    return UsageError(f"There is no option {head}.", {}, near_miss(head, known))
+    hint = near_miss(head, known)
+    if otherwise:
+        hint = f"{hint} {otherwise}" if hint.startswith("Did") else otherwise
+    return UsageError(f"There is no option {head}.", {}, hint)
 
 
 def own_flags(app: App) -> list[str]:
     """Return how a command's own options are spelled."""
     collection = app.assemble_argument_collection()
-    return [name for argument in collection for name in argument.names if name.startswith("--")]
+    return [name for argument in collection if argument.parse for name in argument.names if name.startswith("--")]
+
+
+def _unfit(error: CycloptsError) -> UsageError:
+    error.verbose = False
+    return UsageError(str(error).strip(), {}, "Add --help for all options.")
 
 
 def _in(option: Option, group: Group | None) -> Any:
@@ -194,7 +192,7 @@ def _in(option: Option, group: Group | None) -> Any:
 
 def _default_text(value: Any) -> str | None:
     """Return how `--help` shows a default; None hides it."""
-    if value is None or value == "" and isinstance(value, str):
+    if value is None or (isinstance(value, str) and not value):
         return None
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -205,107 +203,3 @@ def _default_text(value: Any) -> str | None:
     if isinstance(value, PurePath | File | Dir):
         return one_line(short_path(str(value)), 60)
     return one_line(str(value), 60) if isinstance(value, str) else short_repr(value, 60)
-
-
-# ---- types
-
-
-def _hint(fn: Any, parameter: inspect.Parameter) -> Any:
-    annotation = parameter.annotation
-    if isinstance(annotation, str):
-        inner = inspect.unwrap(getattr(fn, "func", fn))
-        try:
-            return eval(annotation, getattr(inner, "__globals__", {}))
-        except Exception:  # a name that only a type checker can see
-            return _EMPTY
-    return annotation
-
-
-def _annotation(hint: Any, parameter: inspect.Parameter) -> Any:
-    """Return what the parser takes for a hint, or None for a type that cannot be written."""
-    hint = _bare(hint)
-    if hint in (_EMPTY, Any, object):
-        hint = _type_of_default(parameter.default)
-    members = [_bare(member) for member in _members(hint)]
-    if len(members) == 1 and (made := _container(members[0])) is not None:
-        return made
-    if not members or not all(_is_scalar(member) for member in members):
-        return None
-    if any(member in (File, Dir) for member in members):
-        return Annotated[Path, Parameter(converter=_one(members))]
-    return hint
-
-
-def _container(hint: Any) -> Any:
-    """Return the annotation of a list-like hint, or None if it is not one, or its items cannot be written."""
-    origin = typing.get_origin(hint) or hint
-    made = _CONTAINERS.get(origin)
-    if made is None:
-        return None
-    items = [_bare(item) for item in typing.get_args(hint) if item is not ...] or [str]
-    if not all(_is_scalar(member) for item in items for member in _members(item)):
-        return None
-    shown = Path if items[0] in (File, Dir) else items[0]
-    n_fixed = len(items) if origin is tuple and ... not in typing.get_args(hint) and typing.get_args(hint) else None
-    return Annotated[list[shown], Parameter(converter=_several(made, items, n_fixed), negative_iterable=())]  # type: ignore[valid-type]
-
-
-def _one(members: list[Any]) -> Callable[[Any, Sequence[Token]], Any]:
-    def read(_: Any, tokens: Sequence[Token]) -> Any:
-        return _read(members, tokens[0].value)
-
-    return read
-
-
-def _several(made: type, items: list[Any], n_fixed: int | None) -> Callable[[Any, Sequence[Token]], Any]:
-    def read(_: Any, tokens: Sequence[Token]) -> Any:
-        texts = [text.replace("\\,", ",") for token in tokens for text in _COMMA.split(token.value)]
-        if texts == [""]:
-            texts = []
-        if n_fixed is not None and len(texts) != n_fixed:
-            raise ValueError(f"needs {n_fixed} values with commas between them, not {len(texts)}")
-        hints = items if n_fixed is not None else [items[0]] * len(texts)
-        return made(_read(_members(hint), text) for hint, text in zip(hints, texts, strict=True))
-
-    return read
-
-
-def _read(members: list[Any], text: str) -> Any:
-    """Return the value of a text as the first of the types that takes it."""
-    for member in members:
-        if member in (File, Dir):
-            return member(text)
-    return convert(members[0] if len(members) == 1 else typing.Union[tuple(members)], [text])  # noqa: UP007
-
-
-def _is_scalar(hint: Any) -> bool:
-    return typing.get_origin(hint) is Literal or (isinstance(hint, type) and issubclass(hint, _SCALARS))
-
-
-def _members(hint: Any) -> list[Any]:
-    """Return the types of a union without None; a list of itself for anything else."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return [member for member in typing.get_args(hint) if member is not type(None)]
-    return [hint]
-
-
-def _bare(hint: Any) -> Any:
-    """Take off `Annotated`, `NewType` and type aliases."""
-    while True:
-        if typing.get_origin(hint) is Annotated:
-            hint = typing.get_args(hint)[0]
-        elif hasattr(hint, "__supertype__"):
-            hint = hint.__supertype__
-        elif type(hint).__name__ == "TypeAliasType":
-            hint = hint.__value__
-        else:
-            return hint
-
-
-def _type_of_default(default: Any) -> Any:
-    kind = type(default)
-    if kind in (list, tuple, set, frozenset):
-        kinds = {type(item) for item in default}
-        item = kinds.pop() if len(kinds) == 1 else str
-        return list[item] if kind is list else set[item] if kind is set else tuple[item, ...]  # type: ignore[valid-type]
-    return str if default is _EMPTY or default is None else kind

@@ -17,7 +17,10 @@ from flowlib.planning.preview import Plan, PlanRow
 from flowlib.planning.reason import Reason
 
 Check = Annotated[
-    bool, Parameter(name="--check", negative=(), help="Exit with 5 if there is work to do.", group=flags.OWN)
+    bool,
+    Parameter(
+        name="--check", show_default=False, negative=(), help="Exit with 5 if there is work to do.", group=flags.OWN
+    ),
 ]
 
 

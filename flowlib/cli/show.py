@@ -7,6 +7,7 @@ import dataclasses
 import itertools
 import shutil
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -21,6 +22,9 @@ MAX_LINES = 400
 MAX_DEPTH = 8
 _LONGEST = 2_000
 _INDENT = "    "
+_BRACKETS: Mapping[type, tuple[str, str]] = {
+    list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}"), frozenset: ("frozenset({", "})"),
+}  # fmt: skip
 
 
 def terminal_width() -> int:
@@ -60,7 +64,9 @@ def _sweep_lines(result: SweepResult[Any], width: int) -> list[str]:
         (label, f"failed: {value.error_type}: {value.message}" if type(value) is Failed else short_repr(value, 120))
         for label, value in zip(first.labels, first.values, strict=True)
     ]
-    lines += render_table([Column("point", shrinks=True), Column("value", shrinks=True)], rows, width=width).splitlines()
+    lines += render_table(
+        [Column("point", shrinks=True), Column("value", shrinks=True)], rows, width=width
+    ).splitlines()
     if len(result) > len(first):
         lines.append(f"and {format_count(len(result) - len(first), 'more point')}")
     return lines
@@ -83,10 +89,24 @@ def _layout(value: Any, width: int, depth: int) -> list[str]:
         line = opening + ", ".join([*(block[0] for block in blocks), *more]) + closing
         if len(line) <= width:
             return [line]
+        if not any(prefix for prefix, _ in items):
+            packed = _packed([*(f"{block[0]}," for block in blocks), *more], width - len(_INDENT))
+            return [opening, *(_INDENT + text for text in packed), closing]
     lines = [opening]
     for block in blocks:
         lines += [_INDENT + line for line in block[:-1]] + [f"{_INDENT}{block[-1]},"]
     return [*lines, *(_INDENT + line for line in more), closing]
+
+
+def _packed(words: list[str], width: int) -> list[str]:
+    """Return words as lines, as many on each as fit."""
+    lines = [words[0]]
+    for word in words[1:]:
+        if len(lines[-1]) + 1 + len(word) <= width:
+            lines[-1] += " " + word
+        else:
+            lines.append(word)
+    return lines
 
 
 def _leaf(value: Any) -> list[str]:
@@ -106,7 +126,7 @@ def _parts(value: Any) -> tuple[str, list[tuple[str, Any]], str, int] | None:
         pairs = list(zip(kind._fields, value, strict=False))
         return f"{kind.__name__}(", [(f"{name}=", item) for name, item in pairs], ")", 0
     if kind in (list, tuple, set, frozenset):
-        opening, closing = {list: "[]", tuple: "()", set: "{}", frozenset: ("frozenset({", "})")}[kind]
+        opening, closing = _BRACKETS[kind]
         shown = list(itertools.islice(value, MAX_ITEMS))
         if not shown:
             return None

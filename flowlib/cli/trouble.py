@@ -6,6 +6,7 @@ Invariant: no frame of flowlib or of the import machinery is shown, unless there
 import json
 import os
 import sys
+import sysconfig
 import traceback
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from flowlib.errors import FlowError, SweepFailed
 from flowlib.views.palette import paint
 
 _OURS = str(Path(__file__).parents[1]) + os.sep
+_STANDARD = sysconfig.get_path("stdlib") + os.sep
 _MACHINERY = ("<frozen importlib", "<frozen runpy")
 
 
@@ -25,7 +27,10 @@ def tell(ended: Ended, *, as_json: bool) -> int:
     Returns:
         The exit code.
     """
-    print(_headed(error_text(ended.error)), file=sys.stderr)
+    if isinstance(ended.error, KeyboardInterrupt):
+        print("interrupted: what had finished is kept; run again to go on from here", file=sys.stderr)
+    else:
+        print(_headed(error_text(ended.error)), file=sys.stderr)
     if as_json:
         print(json.dumps(error_document(ended)))
     return int(ended.code)
@@ -77,11 +82,11 @@ def user_traceback(error: BaseException) -> str:
 
 
 def user_place(error: BaseException) -> str:
-    """Return `file:line` of the innermost frame of the user's, empty if there is none."""
+    """Return `file:line` of the innermost frame in the user's own code, empty if there is none."""
     place = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
-        if not _is_ours(file):
+        if not _is_ours(file) and not file.startswith(_STANDARD):
             place = f"{short_path(file)}:{line}"
     return place
 

@@ -21,7 +21,9 @@ SHOWN = 5
 
 OneTask = Annotated[
     str | None,
-    Parameter(name="--task", help="Explain the nodes of this task instead of what the pipeline returns.", group=flags.OWN),
+    Parameter(
+        name="--task", help="Explain the nodes of this task instead of what the pipeline returns.", group=flags.OWN
+    ),
 ]
 
 

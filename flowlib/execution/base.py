@@ -13,22 +13,24 @@ from flowlib.store.base import Entry, Payload
 
 
 @attrs.frozen
-class Stored:
-    """An input that is in the store: the worker loads its own copy."""
-
-    key: Key
-
-
-@attrs.frozen
-class Given:
-    """An input that is handed over as it is: immutable, or nobody else will use it."""
+class Shared:
+    """A mutable input that others use too: the worker copies it if it is small, and checks it afterwards if not."""
 
     value: Any
 
 
 @attrs.frozen
-class Shared:
-    """A mutable input that others use too: the worker copies it if it is small, and checks it afterwards if not."""
+class Stored:
+    """An input that is in the store: the worker loads its own copy."""
+
+    key: Key
+    spare: Shared | None = None
+    """The value as it is in memory, if it still is: used when the stored one cannot be loaded."""
+
+
+@attrs.frozen
+class Given:
+    """An input that is handed over as it is: immutable, or nobody else will use it."""
 
     value: Any
 
@@ -102,6 +104,10 @@ class Outcome:
     has_expansion: bool = False
     lost: Node | None = None
     """The input whose stored value could not be loaded."""
+    borrowed: bool = False
+    """Whether the value may share memory with an input that others hold, so that it must not be handed on as it is."""
+    spoiled: tuple[Node, ...] = ()
+    """Shared inputs that the job changed: nobody may use them any more."""
     digest: Digest | None = None
     payload: Payload | None = None
     """None when the result was not kept."""
@@ -123,6 +129,12 @@ class Executor(Protocol):
 
     def collect(self, timeout_s: float | None) -> list[Outcome]:
         """Return the outcomes that are there, waiting for the first; empty after `timeout_s` or a `wake`."""
+
+    def take_over(self, key: Key) -> bool:
+        """Perform a queued job with this key now, in the calling thread; False if none waits to be started.
+
+        A run that waits for a key calls it, because the thread it waits in may be the one that job is waiting for.
+        """
 
     def wake(self) -> None:
         """Make a waiting `collect` return now. May be called from a signal handler."""

@@ -1,7 +1,11 @@
 """Run jobs in the thread of the engine, one after the other."""
 
+from contextvars import copy_context
+from queue import Empty, SimpleQueue
+
 from flowlib.execution.base import Job, Outcome
-from flowlib.execution.worker import Worker
+from flowlib.execution.worker import Worker, perform_in
+from flowlib.ids import Key
 
 
 class InlineExecutor:
@@ -11,19 +15,31 @@ class InlineExecutor:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
+        self._context = copy_context()
         self._outcomes: list[Outcome] = []
+        self._wakes: SimpleQueue[None] = SimpleQueue()
 
     def submit(self, job: Job) -> None:
         """Perform the job now."""
-        self._outcomes.append(self._worker.perform(job))
+        self._outcomes.append(perform_in(self._context, self._worker, job))
 
     def collect(self, timeout_s: float | None) -> list[Outcome]:
-        """Return what has been performed since the last call; never waits."""
+        """Return what has been performed since the last call; without any, wait for `wake`."""
+        if not self._outcomes:
+            try:
+                self._wakes.get(timeout=timeout_s)
+            except Empty:
+                return []
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
+    def take_over(self, key: Key) -> bool:
+        """Return False: a job that was submitted has been performed."""
+        return False
+
     def wake(self) -> None:
-        """Nothing to do: `collect` never waits."""
+        """Make a waiting `collect` return."""
+        self._wakes.put(None)
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -2,15 +2,22 @@
 
 Theory of operation: a `ThreadPool` owns the threads and one queue of work. Every run that uses the pool has a
 `ThreadExecutor` with an outbox of its own. A run inside a task shares the pool of the outer run: while it waits, its
-thread performs jobs of its own that no other thread has taken yet. So an inner run never takes a second slot and can
-never wait for a thread that waits for it.
+thread performs jobs of its own that no other thread has taken yet, and the queued job whose key it is waiting for. So
+an inner run never takes a second slot and can never wait for a thread that waits for it.
+
+Invariant: the outbox is a `SimpleQueue`, whose `put` may interrupt a `get` of the same thread: that is what a signal
+handler does when it calls `wake`. A lock or a `threading.Semaphore` in its place would deadlock there.
 """
 
 import threading
 from collections import deque
+from collections.abc import Callable
+from contextvars import copy_context
+from queue import Empty, SimpleQueue
 
 from flowlib.execution.base import Job, Outcome
-from flowlib.execution.worker import Worker
+from flowlib.execution.worker import Worker, perform_in
+from flowlib.ids import Key
 
 
 class ThreadPool:
@@ -32,28 +39,38 @@ class ThreadPool:
         """Queue a job, starting a thread if none is idle."""
         with self._changed:
             self._work.append((job, executor))
-            if self._n_idle < len(self._work) and len(self._threads) < self.n_threads:
-                name = f"flowlib-{len(self._threads) + 1}"
-                thread = threading.Thread(target=self._serve, name=name, daemon=True)
-                self._threads.append(thread)
-                thread.start()
+            if self._n_idle < len(self._work) and len(self._threads) < self.n_threads and not self._closed:
+                self._start_thread()
             self._changed.notify()
 
-    def take_own(self, executor: "ThreadExecutor") -> Job | None:
-        """Take back a job of `executor` that no thread has started; None if there is none."""
+    def take(self, wanted: "Callable[[Job, ThreadExecutor], bool]") -> "tuple[Job, ThreadExecutor] | None":
+        """Take back the first queued job that is wanted; None if no thread has yet to start such a job."""
         with self._changed:
-            for position, (job, owner) in enumerate(self._work):
-                if owner is executor:
+            for position, found in enumerate(self._work):
+                if wanted(*found):
                     del self._work[position]
-                    return job
+                    return found
         return None
 
     def close(self) -> None:
-        """Tell the threads to end once they have nothing to do; jobs that run are not waited for."""
+        """Tell the threads to end once they have nothing to do; jobs that run are not waited for.
+
+        Queued jobs stay: their runs are over, or are inner runs that perform them themselves.
+        """
         with self._changed:
             self._closed = True
-            self._work.clear()
             self._changed.notify_all()
+
+    def _start_thread(self) -> None:
+        thread = threading.Thread(target=self._serve, name=f"flowlib-{len(self._threads) + 1}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            if not self._threads:  # with one thread the run is slower, with none it would never end
+                self._work.pop()
+                raise
+        else:
+            self._threads.append(thread)
 
     def _serve(self) -> None:
         while True:
@@ -62,10 +79,10 @@ class ThreadPool:
                 while not self._work and not self._closed:
                     self._changed.wait()
                 self._n_idle -= 1
-                if not self._work:
+                if self._closed:
                     return
                 job, executor = self._work.popleft()
-            executor.answer(executor.worker.perform(job))
+            executor.perform(job)
             del job, executor
 
 
@@ -79,39 +96,55 @@ class ThreadExecutor:
     """
 
     def __init__(self, worker: Worker, pool: ThreadPool, *, is_inner: bool = False) -> None:
-        self.worker = worker
         self.pool = pool
         self.capacity = pool.n_threads
+        self._worker = worker
+        self._context = copy_context()
         self._is_inner = is_inner
-        self._outbox: deque[Outcome] = deque()
-        self._there = threading.Semaphore(0)
+        self._outbox: SimpleQueue[Outcome | None] = SimpleQueue()
 
     def submit(self, job: Job) -> None:
-        """Queue a job for any thread of the pool."""
-        self.pool.put(job, self)
+        """Queue a job for any thread of the pool; one that must run inline is performed now."""
+        if job.policy.executor == "inline":
+            self.perform(job)
+        else:
+            self.pool.put(job, self)
 
-    def answer(self, outcome: Outcome) -> None:
-        """Take an outcome from a thread."""
-        self._outbox.append(outcome)
-        self._there.release()
+    def perform(self, job: Job) -> None:
+        """Perform a job in the calling thread, with the context variables of the thread that began the run."""
+        self._outbox.put(perform_in(self._context, self._worker, job))
 
     def collect(self, timeout_s: float | None) -> list[Outcome]:
         """Return the outcomes that are there, waiting for the first; an inner run works instead of waiting."""
-        if self._is_inner and not self._outbox and (job := self.pool.take_own(self)) is not None:
-            return [self.worker.perform(job)]
-        self._there.acquire(timeout=timeout_s)
-        while self._there.acquire(blocking=False):  # before the outbox: an answer in between wakes us once too often
-            continue
-        outcomes = []
-        while self._outbox:
-            outcomes.append(self._outbox.popleft())
-        return outcomes
+        if self._is_inner and self._outbox.empty():
+            self._take_and_perform(lambda job, executor: executor is self)
+        outcomes: list[Outcome] = []
+        try:
+            outcome = self._outbox.get(timeout=timeout_s)
+            while True:
+                if outcome is not None:
+                    outcomes.append(outcome)
+                outcome = self._outbox.get_nowait()
+        except Empty:
+            return outcomes
+
+    def take_over(self, key: Key) -> bool:
+        """Perform a queued job with this key, whichever run it belongs to; only a run on a pool thread has to."""
+        return self._is_inner and self._take_and_perform(lambda job, executor: job.key == key)
 
     def wake(self) -> None:
         """Make a waiting `collect` return."""
-        self._there.release()
+        self._outbox.put(None)
 
     def close(self) -> None:
         """Let go of the pool, unless it belongs to the outer run."""
         if not self._is_inner:
             self.pool.close()
+
+    def _take_and_perform(self, wanted: "Callable[[Job, ThreadExecutor], bool]") -> bool:
+        found = self.pool.take(wanted)
+        if found is None:
+            return False
+        job, executor = found
+        executor.perform(job)
+        return True

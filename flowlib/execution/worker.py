@@ -3,10 +3,11 @@
 Invariant: `perform` never raises. Whatever goes wrong in user code or in the store comes back as an `Outcome`.
 """
 
+import copy
 import inspect
 import threading
-from collections.abc import Callable
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
+from contextvars import Context, ContextVar
 from typing import Any
 
 import attrs
@@ -14,13 +15,13 @@ import attrs
 from flowlib.clock import Clock
 from flowlib.errors import FlowError, InputMutated, TaskMisused, Undigestible
 from flowlib.execution.base import Given, Job, Outcome, Shared, Stored
-from flowlib.execution.sharing import Watch, is_immutable, private_copy
+from flowlib.execution.sharing import Watch, is_immutable, is_large, is_read_once, loose_parts, private_copy
 from flowlib.graph.args import ATOMS, children, nodes_in, replace
 from flowlib.graph.node import Node
 from flowlib.hashing.digest import digest_bytes
 from flowlib.hashing.identity import Identity
 from flowlib.ids import Digest
-from flowlib.store.base import BlobLost, NotKept, Payload, Store
+from flowlib.store.base import BlobLost, Entry, NotKept, Payload, Store
 
 _PICKLED = frozenset({"pickle5", "cloudpickle"})
 
@@ -40,8 +41,10 @@ class Worker:
     clock: Clock
     call_in_run: Callable[[Callable[[], Any]], Any]
     """Calls a function inside the run's context, so that `flowlib.run` in a task joins the run."""
-    check_inputs: bool = True
-    """Whether shared inputs are digested after use."""
+    strict: bool = False
+    """Whether every mutable input is digested after use, a task's own copies included."""
+    first_digests: dict[int, tuple[Any, Digest]] = attrs.field(factory=dict)
+    """What large arguments were when the run first lent them, by identity: nobody may have changed them since."""
 
     def perform(self, job: Job) -> Outcome:
         """Run a job and return what became of it."""
@@ -56,63 +59,101 @@ class Worker:
 
     def _perform(self, job: Job, outcome: Outcome) -> None:
         watch = Watch(self.identity.digest)
-        make = self._maker(job, watch)
-        started = self.clock.monotonic()
         token = running_job.set(job)
         try:
-            value = self.call_in_run(make)
+            make = self._maker(job, watch)
+            started = self.clock.monotonic()
+            try:
+                value = self.call_in_run(make)
+            finally:
+                outcome.duration_s = self.clock.monotonic() - started
+                spoiled = watch.changed()
+                outcome.spoiled = tuple([lent.owner for lent in spoiled if lent.owner is not None])
+            if spoiled:
+                raise _input_mutated(job, spoiled[0].parameter)
+            _refuse_generator(job, value)
+            if type(value) not in ATOMS and _has_nodes(value, job):
+                outcome.expansion, outcome.has_expansion = value, True
+                return
+            what = f"Result of task {job.task.name!r} was refused by check_out."
+            self.call_in_run(lambda: _check(job.policy.check_out, (value,), {}, what))
         finally:
             running_job.reset(token)
-            outcome.duration_s = self.clock.monotonic() - started
-        _refuse_generator(job, value)
-        if type(value) not in ATOMS and _has_nodes(value, job):
-            outcome.expansion, outcome.has_expansion = value, True
-            return
-        _check(job.policy.check_out, (value,), {}, f"Result of task {job.task.name!r} was refused by check_out.")
-        if self.check_inputs and (changed := watch.changed()):
-            raise InputMutated(
-                f"Task {job.task.name!r} changed its input {changed!r}.",
-                {"parameter": changed},
-                "Others use the same object, so results would depend on timing. Copy it first, or return a new value.",
-            )
+        outcome.borrowed = watch.has_lent and not is_immutable(value)
         outcome.value = value
         self._keep(job, value, outcome)
 
     # ---- inputs
 
     def _arguments(self, job: Job, watch: Watch) -> tuple[Any, ...]:
-        stored = {node: source.key for node, source in job.inputs.items() if type(source) is Stored}
-        entries = self.store.find(list(stored.values())) if stored and self.store is not None else {}
+        keys = [source.key for source in job.inputs.values() if isinstance(source, Stored)]
+        entries = self.store.find(keys) if keys and self.store is not None else {}
         values: dict[Node, Any] = {}
         for node, source in job.inputs.items():
-            if type(source) is Given:
+            if isinstance(source, Given):
                 values[node] = source.value
-            elif type(source) is Shared:
-                values[node], is_private = private_copy(source.value)
-                if not is_private and self.check_inputs:
-                    watch.add(node._fl_task.name, source.value)
+            elif isinstance(source, Shared):
+                values[node] = self._lend(job, node, source, watch)
             else:
-                values[node] = self._load(node, entries.get(stored[node]))
-        args = replace(job.args, values.__getitem__)
-        if self.check_inputs and not job.assembles and not ATOMS.issuperset(map(type, args)):
-            self._watch_literals(job, args, watch)
+                values[node] = self._load(job, node, source, entries.get(source.key), watch)
+        args: list[Any] = list(replace(job.args, values.__getitem__))
+        if job.assembles:
+            return tuple(args)
+        if not ATOMS.issuperset(map(type, args)):
+            self._lend_literals(job, args, values, watch)
+        if self.strict:
+            for name, value in zip(job.task.signature.names, args, strict=True):
+                if not is_immutable(value):
+                    watch.add(name, value)
         return tuple(args)
 
-    def _load(self, node: Node, entry: Any) -> Any:
-        if entry is None or not entry.payload.kept or self.store is None:
-            raise _InputLost(node)
-        try:
-            return self.store.load(entry.payload)
-        except BlobLost:
-            raise _InputLost(node) from None
+    def _lend(self, job: Job, node: Node, source: Shared, watch: Watch) -> Any:
+        """Return a value that others use too, or a copy of it."""
+        if is_immutable(source.value):
+            return source.value
+        return watch.lend(_parameter_of(job, node), source.value, owner=node)
 
-    def _watch_literals(self, job: Job, args: tuple[Any, ...], watch: Watch) -> None:
-        """Watch objects that the user passed in and that `replace` does not rebuild: arrays, frames, instances."""
-        names = job.task.signature.names
-        for name, given, value in zip(names, job.args, args, strict=True):
-            if given is value and not is_immutable(value) and children(value) is None:
-                known = job.parts.get(f"arg:{name}")
-                watch.add(name, value, Digest(known) if known else None)
+    def _load(self, job: Job, node: Node, source: Stored, entry: Entry | None, watch: Watch) -> Any:
+        if entry is not None and entry.payload.kept and self.store is not None:
+            try:
+                return self.store.load(entry.payload)
+            except BlobLost:
+                pass
+        if source.spare is None:
+            raise _InputLost(node)
+        return self._lend(job, node, source.spare, watch)
+
+    def _lend_literals(self, job: Job, args: list[Any], values: Mapping[Node, Any], watch: Watch) -> None:
+        """Replace what the user passed in and others may hold: arrays, frames, instances, alone or in containers."""
+        for position, (name, given) in enumerate(zip(job.task.signature.names, job.args, strict=True)):
+            if type(given) in ATOMS or type(given) is Node:
+                continue
+            parts = list(loose_parts(given))
+            if len(parts) == 1 and parts[0] is given:
+                args[position] = watch.lend(name, given, self._first_digest(job, name, given))
+            elif parts:
+                # In a deep copy, what stands in the memo takes the place of its original.
+                memo = {id(value): value for value in values.values()}
+                memo |= {id(part): watch.lend(name, part, self._first_digest(job, "", part)) for part in parts}
+                try:
+                    args[position] = copy.deepcopy(args[position], memo)
+                except Exception:  # a container of the user's own class refuses to be copied
+                    watch.lend_all(name, parts)
+
+    def _first_digest(self, job: Job, name: str, value: Any) -> Digest | None:
+        """Return the digest an argument had when it was first seen in this run; None if it is small and nobody knows."""
+        if (known := job.parts.get(f"arg:{name}")) is not None:
+            return Digest(known)
+        if not is_large(value):
+            return None
+        first = self.first_digests.get(id(value))
+        if first is None or first[0] is not value:
+            try:
+                first = (value, self.identity.digest(value))
+            except Exception:  # no digest, or a hook of the user's own class raised
+                return None
+            self.first_digests[id(value)] = first
+        return first[1]
 
     # ---- the call
 
@@ -121,15 +162,20 @@ class Worker:
         if job.stream is not None:
             return job.stream
         if job.task.streams:
-            return lambda: self._reduce(job)
+            return lambda: self._reduce(job, watch)
         args = self._arguments(job, watch)
         if job.assembles:
             return lambda: args[0]
         positional, keywords = job.task.signature.split(args)
-        _check(job.policy.check_in, positional, keywords, f"Input of task {job.task.name!r} was refused by check_in.")
-        return lambda: _finish(job.task.fn(*positional, **keywords))
 
-    def _reduce(self, job: Job) -> Any:
+        def call() -> Any:
+            what = f"Input of task {job.task.name!r} was refused by check_in."
+            _check(job.policy.check_in, positional, keywords, what)
+            return _finish(job.task.fn(*positional, **keywords))
+
+        return call
+
+    def _reduce(self, job: Job, watch: Watch) -> Any:
         """Take the points of a fan-out through a reduction, holding one batch of entries and one value at a time."""
         reduction = job.task.begin(job.args)
         nodes: list[Node] = list(reduction.nodes)
@@ -140,9 +186,11 @@ class Worker:
             for offset, node in enumerate(batch):
                 source = job.inputs[node]
                 if isinstance(source, Stored):
-                    value = self._load(node, entries.get(source.key))
-                else:
-                    value = source.value if isinstance(source, Given) else private_copy(source.value)[0]
+                    value = self._load(job, node, source, entries.get(source.key), watch)
+                elif isinstance(source, Given):
+                    value = source.value
+                else:  # a reducer may build its result on the first value it is given, so it gets its own
+                    value = private_copy(source.value, whatever_size=True)[0]
                 reduction.add(first + offset, value)
         return reduction.finish()
 
@@ -153,9 +201,9 @@ class Worker:
             return
         try:
             outcome.digest = self.identity.digest(value)
-        except (FlowError, RecursionError):
+        except Exception:  # refused, or a hook of the user's own class raised: the result is used all the same
             outcome.digest = None
-        if self.store is None or (outcome.digest is not None and not job.keep):
+        if self.store is None or not job.keep:
             return
         if job.previous is not None and self._is_same(job, value, outcome):
             return
@@ -168,13 +216,14 @@ class Worker:
                 payload = attrs.evolve(payload, kept=False)
             if payload.codec in _PICKLED:
                 self._check_round_trip(payload, outcome, store)
+            if outcome.digest is None:
+                outcome.digest = self._opaque_digest(value, payload)
+                outcome.flags |= {"opaque"}
         except NotKept as reason:
             outcome.not_kept = str(reason)
-            return
-        if outcome.digest is None:
-            outcome.digest = self._opaque_digest(value, payload)
-            outcome.flags |= {"opaque"}
-        if job.keep:
+        except Exception as error:  # storing must never lose a result
+            outcome.not_kept = f"{type(error).__name__}: {error}"
+        else:
             outcome.payload = payload
 
     def _check_round_trip(self, payload: Payload, outcome: Outcome, store: Store) -> None:
@@ -215,6 +264,17 @@ class Worker:
         return True
 
 
+def perform_in(context: Context, worker: Worker, job: Job) -> Outcome:
+    """Perform a job inside a copy of a context, so that it sees the caller's context variables and changes nobody's.
+
+    Always returns an outcome, even if an interrupt or the end of the stack strikes outside the user's function.
+    """
+    try:
+        return context.copy().run(worker.perform, job)
+    except BaseException as error:
+        return Outcome(node=job.node, error=error)
+
+
 class _InputLost(Exception):
     def __init__(self, node: Node) -> None:
         super().__init__()
@@ -243,10 +303,27 @@ def _in_thread(call: Callable[[], Any]) -> Any:
         return threads.submit(contextvars.copy_context().run, call).result()
 
 
+def _input_mutated(job: Job, parameter: str) -> InputMutated:
+    return InputMutated(
+        f"Task {job.task.name!r} changed its input {parameter!r}.",
+        {"parameter": parameter},
+        "Others use the same object, so results would depend on timing. Copy it first, or return a new value.",
+    )
+
+
+def _parameter_of(job: Job, node: Node) -> str:
+    """Return the name of the first parameter that a node is passed to, alone or in a container."""
+    for name, given in zip(job.task.signature.names, job.args, strict=False):
+        if any(found is node for found in nodes_in([given], lambda _: "an argument")):
+            return name
+    return node._fl_task.name
+
+
 def _refuse_generator(job: Job, value: Any) -> None:
-    if inspect.isgenerator(value) or inspect.isasyncgen(value):
+    if is_read_once(value) or inspect.isasyncgen(value):
+        kind = "generator" if inspect.isgenerator(value) or inspect.isasyncgen(value) else type(value).__name__
         raise TaskMisused(
-            f"Task {job.task.name!r} returned a generator, which can be read only once.",
+            f"Task {job.task.name!r} returned a {kind}, which can be read only once.",
             {"type": type(value).__name__},
             f"Return list(...) instead, or write: return [item for item in ...] in {job.task.name!r}.",
         )

@@ -19,10 +19,11 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from flowlib.errors import NodeMisused
-from flowlib.graph.site import Site, site_here
+from flowlib.graph.op import ARITHMETIC, COMPARISONS, OPERATOR_OF_UFUNC, UNARY
+from flowlib.graph.policy import Policy
+from flowlib.graph.site import Site, site_here, user_frame
 
 if TYPE_CHECKING:
-    from flowlib.graph.policy import Policy
     from flowlib.graph.task import Task
 
 _SLOTS = ("_fl_task", "_fl_args", "_fl_deps", "_fl_code", "_fl_offset", "_fl_policy", "_fl_label")
@@ -107,22 +108,29 @@ class Node:
     def __getattr__(self, name: str) -> Node:
         if _is_display_probe(name):
             raise AttributeError(name)
-        return _derive("getattr", self, name)
+        return _derive(self, "getattr", self, name)
 
     def __getitem__(self, key: object) -> Node:
-        return _derive("getitem", self, key)
+        return _derive(self, "getitem", self, key)
 
     def __call__(self, *args: object, **kwargs: object) -> Node:
-        if self._fl_task.name == "getattr" and self._fl_task.is_op:
+        if self._fl_task.is_op and self._fl_task.name == "getattr":
             owner, name = self._fl_args
-            return _derive("method", owner, name, args, kwargs)
-        return _derive("call", self, args, kwargs)
+            return _derive(self, "method", owner, name, args, kwargs)
+        return _derive(self, "call", self, args, kwargs)
 
     def __iter__(self) -> Iterator[Node]:
         n = self._fl_policy.outputs or self._fl_task.n_outputs
         if n is None:
             _refuse(self, "iterated over: how many values it holds is not known yet")
         return iter([self[position] for position in range(n)])
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: object, **kwargs: object) -> Node:
+        """Take the place of numpy in `array + node`; other functions of numpy need the value."""
+        name = OPERATOR_OF_UFUNC.get(ufunc.__name__)
+        if name is None or method != "__call__" or kwargs:
+            _refuse(self, f"given to numpy.{ufunc.__name__}")
+        return _derive(self, name, *inputs)
 
     # ---- what needs the value
 
@@ -144,6 +152,12 @@ class Node:
     def __len__(self) -> NoReturn:
         _refuse(self, "asked for its length")
 
+    def __reversed__(self) -> NoReturn:
+        _refuse(self, "reversed")
+
+    def __next__(self) -> NoReturn:
+        _refuse(self, "used as an iterator")
+
     def __contains__(self, item: object) -> NoReturn:
         _refuse(self, "searched with 'in'")
 
@@ -158,6 +172,15 @@ class Node:
 
     def __complex__(self) -> NoReturn:
         _refuse(self, "converted to complex")
+
+    def __round__(self, n_digits: object = None) -> NoReturn:
+        _refuse(self, "rounded")
+
+    def __divmod__(self, other: object) -> NoReturn:
+        _refuse(self, "given to divmod")
+
+    def __rdivmod__(self, other: object) -> NoReturn:
+        _refuse(self, "given to divmod")
 
     def __index__(self) -> NoReturn:
         _refuse(self, "used as an index or a count")
@@ -174,6 +197,15 @@ class Node:
     def __exit__(self, *args: object) -> NoReturn:
         _refuse(self, "used in a with statement")
 
+    async def __aenter__(self) -> NoReturn:
+        _refuse(self, "used in an async with statement")
+
+    async def __aexit__(self, *args: object) -> NoReturn:
+        _refuse(self, "used in an async with statement")
+
+    def __aiter__(self) -> NoReturn:
+        _refuse(self, "iterated over with async for")
+
     def __await__(self) -> NoReturn:
         _refuse(self, "awaited; write: await flowlib.arun(node)")
 
@@ -187,60 +219,50 @@ class Node:
         return self
 
 
-def _derive(op: str, *args: Any) -> Node:
-    from flowlib.graph.op import op_node  # op builds tasks, and tasks build nodes
-
-    return op_node(op, args, site_here(3))
+def _derive(node: Node, op: str, *operands: Any) -> Node:
+    """Record an operation; the task that made a node also makes the nodes derived from it."""
+    frame = user_frame(3)
+    return node._fl_task.derive(op, operands, frame.f_code, frame.f_lasti)
 
 
 def _refuse(node: Node, use: str) -> NoReturn:
     here = site_here(3)
-    name = node._fl_task.name
     raise NodeMisused(
-        f"A node of task {name!r} cannot be {use}.",
+        f"A node of task {_origin(node)} cannot be {use}.",
         {"used at": here, "node made at": site_of(node)},
         "It is a lazy value: pass it to a task, or get its value first with flowlib.run(node).",
     )
 
 
+def _origin(node: Node) -> str:
+    """Name the user's task that a node comes from, and the operator that was put on its result."""
+    task, origin = node._fl_task, node
+    while origin._fl_task.is_op and origin._fl_deps:
+        origin = origin._fl_deps[0]
+    text = repr(origin._fl_task.name)
+    return text if origin is node else f"{text} (operator {task.name!r} on its result)"
+
+
 def _binary(op: str) -> Callable[[Node, object], Node]:
     def apply(self: Node, other: object) -> Node:
-        return _derive(op, self, other)
+        return _derive(self, op, self, other)
 
     return apply
 
 
 def _reflected(op: str) -> Callable[[Node, object], Node]:
     def apply(self: Node, other: object) -> Node:
-        return _derive(op, other, self)
+        return _derive(self, op, other, self)
 
     return apply
 
 
 def _unary(op: str) -> Callable[[Node], Node]:
     def apply(self: Node) -> Node:
-        return _derive(op, self)
+        return _derive(self, op, self)
 
     return apply
 
-
-ARITHMETIC = (
-    "add",
-    "sub",
-    "mul",
-    "truediv",
-    "floordiv",
-    "mod",
-    "pow",
-    "matmul",
-    "and",
-    "or",
-    "xor",
-    "lshift",
-    "rshift",
-)
-COMPARISONS = ("lt", "le", "eq", "ne", "gt", "ge")
-UNARY = ("neg", "pos", "invert", "abs")
 
 for _name in ARITHMETIC:
     setattr(Node, f"__{_name}__", _binary(_name))

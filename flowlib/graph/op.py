@@ -1,35 +1,50 @@
-"""The tasks behind `node["k"]`, `node.attr`, `node.method(...)` and the operators.
+"""What `node["k"]`, `node.attr`, `node.method(...)` and the operators compute: plain functions of values, by name.
 
-They are ordinary tasks with a fixed code version each, so early cut-off works through them: a consumer of `data["x"]`
-does not run again when only `data["y"]` changed. Large results of an operator are remembered by digest only and made
-again from their parent when their value is needed, so nothing is stored twice.
+Each becomes an ordinary task with a fixed code version (`task.OpTask`), so early cut-off works through them: a consumer
+of `data["x"]` does not run again when only `data["y"]` changed. Large results of an operator are remembered by digest
+only and made again from their parent when their value is needed, so nothing is stored twice.
 """
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
-
-from flowlib.graph.args import nodes_in
-from flowlib.graph.node import ARITHMETIC, COMPARISONS, UNARY, Node, new_node
-from flowlib.graph.policy import Policy
-from flowlib.graph.site import Site
-from flowlib.graph.task import Task
 
 OP_VERSION = "op-1"
 """Code version of every operator; changes only if the meaning of one does."""
 
+ARITHMETIC = (
+    *("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"),
+    *("and", "or", "xor", "lshift", "rshift"),
+)
+COMPARISONS = ("lt", "le", "eq", "ne", "gt", "ge")
+UNARY = ("neg", "pos", "invert", "abs")
 
-class OpTask(Task[..., Any]):
-    """A task that flowlib defines for one operation on values."""
-
-    is_op = True
-    own_code = OP_VERSION
-
-    def __init__(self, name: str, fn: Callable[..., Any]) -> None:
-        super().__init__(fn, Policy(name=name))
-
-    def __reduce__(self) -> Any:
-        return OPS.__getitem__, (self.name,)
+OPERATOR_OF_UFUNC: Mapping[str, str] = MappingProxyType(
+    {
+        "add": "add",
+        "subtract": "sub",
+        "multiply": "mul",
+        "divide": "truediv",
+        "true_divide": "truediv",
+        "floor_divide": "floordiv",
+        "remainder": "mod",
+        "power": "pow",
+        "matmul": "matmul",
+        "bitwise_and": "and",
+        "bitwise_or": "or",
+        "bitwise_xor": "xor",
+        "left_shift": "lshift",
+        "right_shift": "rshift",
+        "less": "lt",
+        "less_equal": "le",
+        "equal": "eq",
+        "not_equal": "ne",
+        "greater": "gt",
+        "greater_equal": "ge",
+    }
+)
+"""numpy calls these for `array + node`; nothing of numpy is imported to know them."""
 
 
 def _get_item(owner: Any, key: Any) -> Any:
@@ -66,18 +81,14 @@ def _unary_fn(name: str) -> Callable[[Any], Any]:
     return apply
 
 
-OPS: dict[str, OpTask] = {
-    "getitem": OpTask("getitem", _get_item),
-    "getattr": OpTask("getattr", _get_attribute),
-    "method": OpTask("method", _call_method),
-    "call": OpTask("call", _call),
-    **{name: OpTask(name, _binary_fn(name)) for name in (*ARITHMETIC, *COMPARISONS)},
-    **{name: OpTask(name, _unary_fn(name)) for name in UNARY},
-}
-
-
-def op_node(op: str, args: tuple[Any, ...], site: Site) -> Node:
-    """Record an operation on nodes."""
-    task = OPS[op]
-    deps = nodes_in(args, lambda position: f"operand {position} of {op}")
-    return new_node(task, args, deps, site.code, site.offset, task.policy)
+OPERATIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
+    {
+        "getitem": _get_item,
+        "getattr": _get_attribute,
+        "method": _call_method,
+        "call": _call,
+        **{name: _binary_fn(name) for name in (*ARITHMETIC, *COMPARISONS)},
+        **{name: _unary_fn(name) for name in UNARY},
+    }
+)
+"""Name of the operator's task -> its function; the operands are its positional arguments."""

@@ -4,6 +4,7 @@ Invariant: nothing in a policy except `version`, `ignore` and `env` may influenc
 """
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import attrs
@@ -25,7 +26,12 @@ class Pool:
     """
 
     name: str
-    slots: int = attrs.field(validator=attrs.validators.ge(1))
+    slots: int = attrs.field()
+
+    @slots.validator
+    def _check_slots(self, attribute: object, slots: object) -> None:
+        if type(slots) is not int or slots < 1:
+            raise TaskMisused(f"Pool {self.name!r} has slots={slots!r}.", {}, "Give a whole number, at least 1.")
 
 
 @attrs.frozen(kw_only=True)
@@ -70,6 +76,23 @@ class Policy:
 
 OPTION_NAMES = frozenset(field.name for field in attrs.fields(Policy))
 
+_WORD_LISTS = ("ignore", "env", "tags")
+_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = MappingProxyType(
+    {
+        "name": ((str,), 'Write name="...".'),
+        "version": ((str,), 'Write it as text: version="2".'),
+        "cache": ((bool,), "Write cache=False or cache=True."),
+        "ttl": ((int, float), "Give seconds: ttl=3600."),
+        "outputs": ((int,), "Give the number of values it returns."),
+        "pool": ((Pool,), 'Write pool=fl.Pool(name="db", slots=2).'),
+        "priority": ((int, float), "Give a number; higher starts earlier."),
+        "always": ((bool,), "Write always=True or always=False."),
+        "codec": ((str,), "Give the codec's name."),
+    }
+)
+"""Option -> types of its value, and what to do about another one. `None` stands for "not given" where it is allowed."""
+_OPTIONAL = frozenset(field.name for field in attrs.fields(Policy) if field.default is None)
+
 
 def policy_with(policy: Policy, options: Mapping[str, object], *, task: str, parameters: tuple[str, ...]) -> Policy:
     """Return `policy` changed by `options`.
@@ -77,28 +100,44 @@ def policy_with(policy: Policy, options: Mapping[str, object], *, task: str, par
     Raises:
         TaskMisused: An option is unknown, not available yet, malformed, or names a parameter the task does not have.
     """
-    for name in options:
-        if name in PLANNED_OPTIONS:
-            raise TaskMisused(
-                f"Option {name!r} of task {task!r} is not available in this version.",
-                {"available": ", ".join(sorted(OPTION_NAMES))},
-                "Remove it: an option that has no effect would only look like one.",
-            )
-        if name not in OPTION_NAMES:
-            raise TaskMisused(f"Task {task!r} has no option {name!r}.", {}, near_miss(name, OPTION_NAMES))
     changes = dict(options)
-    for name in ("ignore", "env", "tags"):
-        if name in changes:
-            changes[name] = _words(changes[name])
+    for name, value in options.items():
+        _check_name(name, task)
+        if name in _WORD_LISTS:
+            changes[name] = _words(value, name, task)
+        elif name in _KINDS:
+            _check_kind(value, name, task)
     changed: Policy = attrs.evolve(policy, **changes)  # type: ignore[arg-type]
     _check(changed, task, parameters)
     return changed
 
 
-def _words(value: object) -> tuple[str, ...]:
+def _check_name(name: str, task: str) -> None:
+    if name in PLANNED_OPTIONS:
+        raise TaskMisused(
+            f"Option {name!r} of task {task!r} is not available in this version.",
+            {"available": ", ".join(sorted(OPTION_NAMES))},
+            "Remove it: an option that has no effect would only look like one.",
+        )
+    if name not in OPTION_NAMES:
+        raise TaskMisused(f"Task {task!r} has no option {name!r}.", {}, near_miss(name, OPTION_NAMES))
+
+
+def _check_kind(value: object, name: str, task: str) -> None:
+    kinds, hint = _KINDS[name]
+    if value is None and name in _OPTIONAL:
+        return
+    is_number_by_accident = isinstance(value, bool) and bool not in kinds
+    if not isinstance(value, kinds) or is_number_by_accident or value != value:
+        raise TaskMisused(f"Task {task!r} has {name}={value!r}.", {}, hint)
+
+
+def _words(value: object, name: str, task: str) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
-    return tuple(str(word) for word in value)  # type: ignore[attr-defined]
+    if isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(word, str) for word in value):
+        return tuple(sorted(value) if isinstance(value, (set, frozenset)) else value)
+    raise TaskMisused(f"Task {task!r} has {name}={value!r}.", {}, f'Give words: {name}=["one", "two"].')
 
 
 def _check(policy: Policy, task: str, parameters: tuple[str, ...]) -> None:
@@ -111,15 +150,12 @@ def _check(policy: Policy, task: str, parameters: tuple[str, ...]) -> None:
         _check_word(policy.on_error, ("stop", "continue", "keep"), "on_error", task)
     if policy.executor is not None:
         _check_word(policy.executor, ("inline", "threads"), "executor", task)
-    if policy.outputs is not None and policy.outputs < 1:
-        raise TaskMisused(f"Task {task!r} says outputs={policy.outputs}.", {}, "Give the number of values it returns.")
-    if policy.pool is not None and not isinstance(policy.pool, Pool):
-        raise TaskMisused(
-            f"Task {task!r} has a pool that is not a Pool.", {}, 'Write pool=fl.Pool(name="db", slots=2).'
-        )
+    for name, value in (("outputs", policy.outputs), ("ttl", policy.ttl)):
+        if value is not None and value <= 0:
+            raise TaskMisused(f"Task {task!r} has {name}={value}.", {}, _KINDS[name][1])
     for name in ("check_in", "check_out", "same"):
         if getattr(policy, name) is not None and not callable(getattr(policy, name)):
-            raise TaskMisused(f"Option {name!r} of task {task!r} must be a function.", {}, "")
+            raise TaskMisused(f"Option {name!r} of task {task!r} must be a function.", {}, "Give a function or None.")
 
 
 def _check_word(word: object, known: tuple[str, ...], option: str, task: str) -> None:

@@ -22,7 +22,7 @@ class CallSignature:
         signature: The `inspect.Signature` it was made from.
     """
 
-    __slots__ = ("_by_keyword", "_defaults", "_n_positional", "_plain", "_var", "names", "signature")
+    __slots__ = ("_by_keyword", "_defaults", "_n_positional", "_plain", "_tails", "_var", "names", "signature")
 
     def __init__(self, fn: Callable[..., object]) -> None:
         try:
@@ -39,6 +39,13 @@ class CallSignature:
         self._plain = not self._var and inspect.Parameter.POSITIONAL_ONLY not in kinds
         self._n_positional = sum(kind is not inspect.Parameter.KEYWORD_ONLY for kind in kinds if kind not in _VAR)
         self._by_keyword = tuple(kind is inspect.Parameter.KEYWORD_ONLY for kind in kinds)
+        self._tails = tuple(self._tail(n_given) for n_given in range(self._n_positional + 1))
+
+    def _tail(self, n_given: int) -> tuple[Any, ...] | None:
+        """Return the defaults that complete a call with so many positional arguments; None when one is required."""
+        missing = self.names[n_given:]
+        has_all = self._plain and all(name in self._defaults for name in missing)
+        return tuple(self._defaults[name] for name in missing) if has_all else None
 
     @property
     def required(self) -> dict[str, bool]:
@@ -54,6 +61,10 @@ class CallSignature:
         """Whether the function has `**kwargs`."""
         return inspect.Parameter.VAR_KEYWORD in self._var
 
+    def describe(self, position: int) -> str:
+        """Name the argument at a position of the bound values, for errors."""
+        return f"argument {self.names[position]!r}"
+
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], task: str) -> tuple[Any, ...]:
         """Return one value per name in `names`, defaults applied.
 
@@ -63,10 +74,11 @@ class CallSignature:
         if not self._plain:
             return self._bind_slowly(args, kwargs, task)
         n_given = len(args)
-        if not kwargs and n_given == len(self.names) == self._n_positional:
-            return args
         if n_given > self._n_positional:
             return self._bind_slowly(args, kwargs, task)
+        if not kwargs:
+            tail = self._tails[n_given]
+            return args + tail if tail is not None else self._bind_slowly(args, kwargs, task)
         values = list(args)
         n_used = 0
         for name in self.names[n_given:]:

@@ -36,7 +36,10 @@ def _short(file: str) -> str:
 
     if file.startswith("<") or "ipykernel_" in file:
         return _cell(file)
-    relative = os.path.relpath(file)
+    try:
+        relative = os.path.relpath(file)
+    except (OSError, ValueError):  # the current directory is gone, or on another drive
+        return file
     return file if relative.startswith("..") else relative
 
 

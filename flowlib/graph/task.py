@@ -5,15 +5,19 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import CodeType, MappingProxyType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from flowlib.errors import TaskMisused
-from flowlib.graph.args import ATOMS, argument_names, nodes_in
+from flowlib.graph.args import nodes_in
+from flowlib.graph.coroutine import finish
+from flowlib.graph.function import import_by_name, innermost, look_up, n_values_of, name_of
+from flowlib.graph.hidden import refuse_hidden
 from flowlib.graph.node import Node, new_node
+from flowlib.graph.op import OP_VERSION, OPERATIONS
 from flowlib.graph.policy import Policy, policy_with
 from flowlib.graph.signature import CallSignature
 
@@ -50,17 +54,19 @@ class Task(Generic[P, R]):
     """Code version of a task that flowlib itself defines; empty for the user's."""
 
     def __init__(self, fn: Callable[P, R], policy: Policy | None = None, bound: tuple[Any, ...] = ()) -> None:
+        functools.update_wrapper(self, innermost(fn), updated=())
+        attributes = getattr(fn, "__dict__", {})
+        self.__dict__.update({name: attributes[name] for name in attributes if not hasattr(type(self), name)})
+        self.__wrapped__ = fn
         self.fn = fn
         self.policy = policy or Policy()
         self.bound = bound
         self._signature: CallSignature | None = None
-        self.__name__ = _name_of(fn)
-        functools.update_wrapper(self, fn)
 
-    @property
+    @functools.cached_property
     def name(self) -> str:
         """The task's name: its `name=` option, or the function's own."""
-        return self.policy.name or self.__name__
+        return self.policy.name or name_of(self.fn)
 
     @property
     def signature(self) -> CallSignature:
@@ -71,17 +77,13 @@ class Task(Generic[P, R]):
 
     @property
     def __signature__(self) -> inspect.Signature:
-        return self.signature.signature
+        whole = self.signature.signature
+        return whole.replace(parameters=list(whole.parameters.values())[len(self.bound) :]) if self.bound else whole
 
     @functools.cached_property
     def n_outputs(self) -> int | None:
         """How many values a call unpacks into: from `outputs=` or a fixed-size tuple annotation; None if unknown."""
-        return self.policy.outputs or _tuple_size(self.fn)
-
-    @functools.cached_property
-    def is_async(self) -> bool:
-        """Whether the function is `async def`."""
-        return inspect.iscoroutinefunction(inspect.unwrap(self.fn))
+        return self.policy.outputs or n_values_of(self.fn)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Record a call, or make it at once inside `with flowlib.eager()`.
@@ -104,10 +106,7 @@ class Task(Generic[P, R]):
         """Record a call made at a given place; see `new_node`."""
         signature = self._signature or self.signature
         values = signature.bind(args, kwargs, self.name)
-        if ATOMS.issuperset(map(type, values)):
-            return new_node(self, values, (), code, offset, policy, label)
-        deps = nodes_in(values, argument_names(signature.names))
-        return new_node(self, values, deps, code, offset, policy, label)
+        return new_node(self, values, nodes_in(values, signature.describe), code, offset, policy, label)
 
     def begin(self, args: tuple[Any, ...]) -> Any:
         """Return a new reduction over the points in `args`; only for tasks that stream."""
@@ -120,15 +119,25 @@ class Task(Generic[P, R]):
             TaskMisused: An option is unknown or malformed.
         """
         policy = policy_with(self.policy, options, task=self.name, parameters=self.signature.names)
-        return Task(self.fn, policy, self.bound)
+        return self._variant(policy, self.bound)
+
+    def derive(self, op: str, operands: tuple[Any, ...], code: CodeType, offset: int) -> Node:
+        """Record an operation on nodes: `node["k"]`, `node + 1`. Nodes come here, since they cannot know the tasks."""
+        task = OPS[op]
+        deps = nodes_in(operands, lambda position: f"operand {position} of {op!r}")
+        return new_node(task, operands, deps, code, offset, task.policy)
+
+    def _variant(self, policy: Policy, bound: tuple[Any, ...]) -> Task[P, R]:
+        """Return the same task with another policy or bound arguments; what is known of the function is shared."""
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        for derived in ("name", "n_outputs"):
+            made.__dict__.pop(derived, None)
+        made.policy, made.bound, made._signature = policy, bound, self.signature
+        return made
 
     def _call_now(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
-        result: Any = self.fn(*args, **kwargs)  # type: ignore[call-arg]
-        if inspect.iscoroutine(result):
-            import asyncio
-
-            return cast(R, asyncio.run(result))
-        return cast(R, result)
+        return cast(R, finish(self.fn(*args, **kwargs)))
 
     @overload
     def __get__(self, instance: None, owner: type) -> Task[P, R]: ...
@@ -137,43 +146,47 @@ class Task(Generic[P, R]):
     def __get__(self, instance: Any, owner: type) -> Task[Any, Any]:
         if instance is None:
             return self
-        return Task(self.fn, self.policy, (instance,))
+        return self._variant(self.policy, (instance,))
 
     def __repr__(self) -> str:
-        return f"<task {self.name}{self.signature.signature}>"
+        return f"<task {self.name}{self.__signature__}>"
+
+    def __copy__(self) -> Task[P, R]:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Task[P, R]:
+        return self
 
     def __reduce__(self) -> Any:
-        return _find_task, (self.fn.__module__, self.__qualname__)
+        """Pickle by reference, as functions are; what has no name of its own by value, if the pickler can."""
+        module, qualname = getattr(self, "__module__", ""), getattr(self, "__qualname__", "")
+        named = look_up(module, qualname) if qualname else None
+        if not isinstance(named, Task) or named.fn is not self.fn:
+            return type(self), (self.fn, self.policy, self.bound)
+        policy = None if named.policy == self.policy else self.policy
+        return _task_by_name, (module, qualname, policy, self.bound)
 
 
-def _find_task(module: str, qualname: str) -> Any:
-    """Find a task again by the name it was defined under; tasks travel between processes by reference."""
-    import importlib
-
-    found: Any = importlib.import_module(module)
-    for name in qualname.split("."):
-        found = getattr(found, name)
-    return found
+def _task_by_name(module: str, qualname: str, policy: Policy | None, bound: tuple[Any, ...]) -> Any:
+    """Find a task again by the name it was defined under, with the options and the owner it had."""
+    found = import_by_name(module, qualname)
+    return found if policy is None and not bound else found._variant(policy or found.policy, bound)
 
 
-def _name_of(fn: Any) -> str:
-    inner = fn
-    while isinstance(inner, functools.partial):
-        inner = inner.func
-    name = getattr(inner, "__qualname__", None) or type(inner).__name__
-    return str(name).rpartition("<locals>.")[2]
+class OpTask(Task[..., Any]):
+    """A task that flowlib defines for one operation on values."""
+
+    is_op = True
+    own_code = OP_VERSION
+
+    def __init__(self, name: str) -> None:
+        super().__init__(OPERATIONS[name], Policy(name=name))
+
+    def __reduce__(self) -> Any:
+        return OPS.__getitem__, (self.name,)
 
 
-def _tuple_size(fn: Callable[..., object]) -> int | None:
-    try:
-        returns = typing.get_type_hints(inspect.unwrap(fn)).get("return")
-    except Exception:  # annotations may name things that only a type checker can see
-        return None
-    arguments = typing.get_args(returns)
-    if typing.get_origin(returns) is tuple and arguments and arguments[-1] is not ...:
-        return len(arguments)
-    fields = getattr(returns, "_fields", None)
-    return len(fields) if isinstance(fields, tuple) else None
+OPS: Mapping[str, OpTask] = MappingProxyType({name: OpTask(name) for name in OPERATIONS})
 
 
 @overload
@@ -212,13 +225,14 @@ def _make_task(fn: Any, options: dict[str, Any]) -> Task[..., Any]:
             {},
             f"Swap them: @{kind} first, then @task.",
         )
-    if not callable(fn) or isinstance(fn, type):
-        raise TaskMisused(f"@task needs a function, not {type(fn).__name__!r}.", {}, "Decorate a function or a method.")
+    if type(fn) is Node or isinstance(fn, type) or not callable(fn):
+        what = f"the class {fn.__name__!r}" if isinstance(fn, type) else f"an object of type {type(fn).__name__!r}"
+        raise TaskMisused(f"@task needs a function, not {what}.", {}, "Decorate a function or a method.")
+    if isinstance(fn, functools.partial):
+        # What a partial gives by keyword is a default of the task; what it gives by position nobody else would look at.
+        refuse_hidden([fn.args], f"the arguments of the partial {name_of(fn)!r}")
     made = Task[..., Any](fn)
-    if not options:
-        return made
-    policy = policy_with(made.policy, options, task=made.name, parameters=made.signature.names)
-    return Task(fn, policy)
+    return made.options(**options) if options else made
 
 
 @contextmanager

@@ -47,6 +47,8 @@ def encode_array(value: Any, walk: Walk) -> bytes | Node:
 def encode_masked_array(value: Any, walk: Walk) -> Node:
     """Encode a masked array: mask, data (also under the mask, `.data` shows it), fill value, hardness."""
     numpy = sys.modules["numpy"]
+    if value is numpy.ma.masked:
+        return named("numpy.ma.masked")
     mask = numpy.ma.getmaskarray(value)
     data = numpy.ma.getdata(value)
     return named("numpy.ma", data, mask, value.fill_value, bool(value.hardmask), detail=type(value).__name__.encode())

@@ -72,8 +72,11 @@ def _values(dtype: Any, chunks: list[Any], walk: Walk) -> list[object]:
         return [_lengths("list_value_length", chunks, walk), items]
     if isinstance(dtype, sys.modules["pyarrow"].BaseExtensionType):
         return [_joined([chunk.storage for chunk in chunks], dtype.storage_type)]
+    if types.is_string_view(dtype) or types.is_binary_view(dtype):
+        plain = "large_string" if types.is_string_view(dtype) else "large_binary"
+        chunks = [_cast(chunk, plain) for chunk in chunks]
     if _is_text(dtype):
-        return [_lengths("binary_length", chunks, walk), _texts(dtype, chunks, walk)]
+        return [_lengths("binary_length", chunks, walk), _texts(chunks, walk)]
     if types.is_boolean(dtype):
         return [_fixed(b"b", 1, [_cast(chunk, "uint8") for chunk in chunks], walk)]
     if types.is_primitive(dtype) or types.is_decimal(dtype) or types.is_fixed_size_binary(dtype):
@@ -120,12 +123,10 @@ def _slices(width: int, chunks: list[Any]) -> Iterator[memoryview]:
             yield memoryview(buffer)[chunk.offset * width : (chunk.offset + len(chunk)) * width]
 
 
-def _texts(dtype: Any, chunks: list[Any], walk: Walk) -> Made:
+def _texts(chunks: list[Any], walk: Walk) -> Made:
     """Encode the joined bytes of text or binary chunks without nulls."""
     pieces = []
     for chunk in chunks:
-        if "view" in str(dtype):
-            chunk = _cast(chunk, "large_binary" if "binary" in str(dtype) else "large_string")
         _, offsets, data = chunk.buffers()
         if data is None or offsets is None or not len(chunk):
             continue

@@ -122,9 +122,17 @@ def _fields(cls: type, index: SourceIndex) -> Iterator[str | Link]:
             yield f"field {field_name} {[field.alias, field.init, field.frozen, field.kw_only]}"
             parts = ("default", "default_factory", "validate_default", "validation_alias", "metadata")
             yield from _field(cls, field, f"{name}.{field_name}", field.annotation, parts, field_name)
-        yield Link("validators", own.get("__pydantic_decorators__"), f"{name} validators", Origin(cls, "validators"))
+        yield from _pydantic_decorators(own.get("__pydantic_decorators__"))
     elif _reads_annotations(cls, index):
         yield from _plain_annotations(cls)
+
+
+def _pydantic_decorators(infos: object) -> Iterator[str]:
+    """Yield which fields each validator or serializer is for; their functions are members of the class."""
+    for group, decorators in sorted(getattr(infos, "__dict__", {}).items()):
+        for name, decorator in sorted(decorators.items()) if isinstance(decorators, dict) else ():
+            options = [getattr(decorator.info, option, None) for option in ("fields", "mode", "when_used")]
+            yield f"{group} {name} {options}"
 
 
 def _field(

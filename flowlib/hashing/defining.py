@@ -6,6 +6,7 @@ refer to counts too.
 """
 
 import ast
+import builtins
 import sys
 from types import FunctionType, ModuleType
 
@@ -60,46 +61,53 @@ def _definition(origin: Origin, index: SourceIndex) -> _Definition | Installed:
         return _around_function(origin.holder, index)
     if isinstance(origin.holder, type):
         return _in_class(origin.holder, origin.name, index)
-    return _in_module(origin.holder, origin.name, index)
+    return _in_module(origin.holder, origin.name, index) if isinstance(origin.holder, dict) else _NOTHING
 
 
-def _in_module(module_name: str, name: str, index: SourceIndex) -> _Definition | Installed:
+def _in_module(namespace: dict[str, object], name: str, index: SourceIndex) -> _Definition | Installed:
     for _ in range(_MOST_IMPORTS):
-        module = sys.modules.get(module_name)
-        if not isinstance(module, ModuleType):
-            return _NOTHING
-        owner = index.owners.of_module(module_name)
-        if owner is not None:
-            return Installed(owner, f"{module_name}.{name}")
-        file = index.file_of_module(module_name)
+        module = sys.modules.get(str(namespace.get("__name__")))
+        if isinstance(module, ModuleType) and vars(module) is namespace:
+            owner = index.owners.of_module(module.__name__)
+            if owner is not None:
+                return Installed(owner, f"{module.__name__}.{name}")
+        filename = namespace.get("__file__")
+        file = index.files.get(filename) if isinstance(filename, str) else None
         statements = file.bindings.get(name, []) if file is not None else []
         if file is None:
-            file, statements = _in_cells(module, name, index)
-        source = _imported_from(statements, module, name)
+            file, statements = _in_cells(namespace, name, index)
+        source = _imported_from(statements, namespace, name)
         if source is None:
-            return _definition_of(statements, file, Environment.of_module(module), name)
+            return _definition_of(statements, file, Environment(namespace, vars(builtins), {}), name)
         module_name, name = source
+        module = sys.modules.get(module_name)
+        if not isinstance(module, ModuleType):
+            break
+        namespace = vars(module)
     return _NOTHING
 
 
-def _in_cells(module: ModuleType, name: str, index: SourceIndex) -> tuple[SourceFile | None, list[ast.stmt]]:
-    """Return the newest notebook cell that binds `name`; the cells lie beside those of the module's functions."""
-    for value in [*vars(module).values()]:
-        if isinstance(value, FunctionType) and value.__module__ == module.__name__:
+def _in_cells(
+    namespace: dict[str, object], name: str, index: SourceIndex
+) -> tuple[SourceFile | None, list[ast.stmt]]:
+    """Return the newest notebook cell that binds `name`; the cells lie beside those of the namespace's functions."""
+    for value in [*namespace.values()]:
+        if isinstance(value, FunctionType) and value.__globals__ is namespace:
             for cell in index.files.cells(value.__code__.co_filename):
                 if name in cell.bindings:
                     return cell, cell.bindings[name]
-            break
     return None, []
 
 
-def _imported_from(statements: list[ast.stmt], module: ModuleType, name: str) -> tuple[str, str] | None:
+def _imported_from(
+    statements: list[ast.stmt], namespace: dict[str, object], name: str
+) -> tuple[str, str] | None:
     """Return (module, name) if the last statement is `from module import name`."""
     last = statements[-1] if statements else None
     if not isinstance(last, ast.ImportFrom):
         return None
     original = next(alias.name for alias in last.names if (alias.asname or alias.name) == name)
-    package = str(getattr(module, "__package__", "") or "").split(".")
+    package = str(namespace.get("__package__") or "").split(".")
     above = package[: len(package) - last.level + 1] if last.level else []
     return ".".join(part for part in (*above, last.module) if part), original
 
@@ -113,7 +121,7 @@ def _in_class(cls: type, name: str, index: SourceIndex) -> _Definition:
         if any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(statement))
     ]
     module = sys.modules.get(cls.__module__)
-    environment = Environment.of_module(module) if isinstance(module, ModuleType) else None
+    environment = Environment(vars(module), vars(builtins), {}) if isinstance(module, ModuleType) else None
     return _definition_of(statements, file, environment, name)
 
 

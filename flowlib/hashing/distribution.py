@@ -3,10 +3,12 @@
 Theory of operation: a file below a site-packages directory belongs to the installed distribution that lists it; one
 below the standard library belongs to Python; flowlib's own files belong to flowlib. Everything else is user code and
 is read: scripts, notebooks, projects, editable installs, and also files in site-packages that no distribution lists.
+A compiled module that is nobody's cannot be read; it owns itself, with the digest of its file as version.
 
 Invariant: an owner's version says all there is to know about its code; user code has no owner (None).
 """
 
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import os
@@ -18,6 +20,8 @@ from collections.abc import Iterable
 from types import ModuleType
 
 import attrs
+
+from flowlib.hashing.source import digest_of_file, read_metadata
 
 SCHEME = "1"
 """Number of the way code versions are made; raising it changes every code version."""
@@ -92,9 +96,12 @@ class Owners:
         if folder is None:
             match = _SITE_FOLDER.match(path)
             folder = os.path.join(match.group(), "") if match else None
-        if folder is not None:
-            return self._find_distribution(folder, path[len(folder) :])
-        return PYTHON if path.startswith(self._library) else None
+        found = self._find_distribution(folder, path[len(folder) :]) if folder is not None else None
+        if found is None and folder is None and path.startswith(self._library):
+            return PYTHON
+        if found is None and path.endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES)):
+            return Owner(os.path.basename(path).partition(".")[0], digest_of_file(path) or "unreadable")
+        return found
 
     def _find_module_owner(self, name: str) -> Owner | None:
         module = sys.modules.get(name)
@@ -143,8 +150,8 @@ def _listers(folder: str, first: str) -> dict[Owner, str]:
 def _listing(distributions: Iterable[importlib.metadata.Distribution], first: str) -> dict[Owner, str]:
     found: dict[Owner, str] = {}
     for distribution in distributions:
-        record = "\n" + (distribution.read_text("RECORD") or distribution.read_text("installed-files.txt") or "")
-        declared = (distribution.read_text("top_level.txt") or "").split()
+        record = "\n" + (read_metadata(distribution, "RECORD") or read_metadata(distribution, "installed-files.txt"))
+        declared = read_metadata(distribution, "top_level.txt").split()
         if f"\n{first}/" in record or f"\n{first}," in record or first.partition(".")[0] in declared:
             found[Owner(distribution.metadata["Name"], distribution.version)] = record
     return dict(sorted(found.items(), key=lambda item: item[0].name))

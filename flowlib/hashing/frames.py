@@ -88,8 +88,9 @@ def encode_missing(value: Any, walk: Walk) -> bytes:
 
 def encode_offset(value: Any, walk: Walk) -> Node:
     """Encode a date offset such as `MonthEnd(2)` by its class and parameters."""
-    parameters = [value.n, value.normalize, dict(value.kwds)]
-    return named("pandas.offset", type(value).__qualname__, value.freqstr, *parameters)
+    parts = (type(value).__qualname__, value.freqstr, value.n, value.normalize, dict(value.kwds))
+    names = ("__class__", "freqstr", "n", "normalize", "kwds")
+    return Node(named_head("pandas.offset", len(parts)), parts, label=attribute_label, names=names)
 
 
 def _column(value: Any) -> Any:

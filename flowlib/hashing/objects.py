@@ -125,6 +125,21 @@ def encode_pydantic(value: Any, walk: Walk) -> Node:
     return _instance(value, b"", (), state, walk)
 
 
+def encode_by_attributes(value: Any, walk: Walk) -> Node:
+    """Encode an estimator of scikit-learn or a module of torch, and users' subclasses, by its attributes.
+
+    Both define `__getstate__`, but only to add the version of the package, and to drop what compilation made.
+    """
+    ignored = REGISTRY.ignored(type(value)) | {"_compiled_call_impl"}
+    state = {name: item for name, item in vars(value).items() if name not in ignored}
+    return _instance(value, b"", (), state, walk)
+
+
+def encode_tree(value: Any, walk: Walk) -> Node:
+    """Encode a fitted tree of scikit-learn, a compiled class that says what it consists of."""
+    return named("sklearn.tree", *value.__reduce__()[1:])
+
+
 def encode_subclass(encode: Encoder, value: Any, walk: Walk) -> Node:
     """Encode an instance of a user's subclass of a library's class: its class, the library's content, its own state."""
     own = getattr(value, "_metadata", None)  # how pandas' subclasses name their own attributes
@@ -141,11 +156,12 @@ def shape_of(cls: type) -> Shape:
         for owner in cls.__mro__
         if owner not in _PLAIN
         for name, member in vars(owner).items()
-        if type(member) is MemberDescriptorType and not _kept_by_attrs(owner, name)
+        if type(member) is MemberDescriptorType
     ]
     seen: dict[str, Any] = {}
     for name, member, owner in slots:
-        seen[f"{owner.__qualname__}.{name}" if name in seen else name] = member
+        if not _kept_by_attrs(owner, name):
+            seen[f"{owner.__qualname__}.{name}" if name in seen else name] = member
     cached = {name for owner in cls.__mro__ for name, item in vars(owner).items() if isinstance(item, cached_property)}
     return Shape(
         base=base,

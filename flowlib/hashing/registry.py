@@ -7,6 +7,7 @@ class are ignored (annotations have to be evaluated), and which distribution own
 """
 
 import builtins
+import inspect
 import sys
 import typing
 from collections.abc import Callable, Mapping
@@ -99,12 +100,10 @@ def _ignored_fields(cls: type) -> frozenset[str]:
 def _annotations(cls: type) -> Mapping[str, Any]:
     if cls.__module__ == "builtins":
         return {}
-    found = vars(cls).get("__annotations__")
-    if found is None and sys.version_info >= (3, 14):
-        import annotationlib
-
-        found = annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
-    return found if isinstance(found, Mapping) else {}
+    try:
+        return inspect.get_annotations(cls)
+    except Exception:  # from Python 3.14 on they are evaluated here; unreadable ones mark nothing
+        return {}
 
 
 def _says_ignore(annotation: Any) -> bool:

@@ -49,13 +49,21 @@ class Origin:
     """Where an object got its place: a name in a module, in a class body, or in a function's closure or defaults."""
 
     holder: object
-    """The module's name, the class, or the function."""
+    """The module's dictionary, the class, or the function."""
     name: str
 
     @property
-    def key(self) -> tuple[object, str]:
+    def key(self) -> tuple[int, str]:
         """What tells two origins apart."""
-        return (self.holder if isinstance(self.holder, str) else id(self.holder)), self.name
+        return id(self.holder), self.name
+
+    @property
+    def readable(self) -> str:
+        """A global's name with its module, as people write it; empty for other origins."""
+        if not isinstance(self.holder, dict):
+            return ""
+        module = self.holder.get("__name__")
+        return self.name if module in (None, "", "__main__") else f"{module}.{self.name}"
 
 
 @attrs.frozen(eq=False)
@@ -82,11 +90,6 @@ class Environment:
         cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
         namespace: Mapping[str, object] = getattr(function, "__builtins__", vars(builtins))
         return cls(function.__globals__, namespace, cells)
-
-    @classmethod
-    def of_module(cls, module: ModuleType) -> "Environment":
-        """Return the environment of code at the top of a module."""
-        return cls(vars(module), vars(builtins), {})
 
     @property
     def module_name(self) -> str:
@@ -168,18 +171,18 @@ class Resolver:
     ) -> Iterator[Link]:
         """Follow the attributes of a reference through modules."""
         label = attrs.evolve(reference, attributes=()).label
-        name = _readable(origin) or reference.name
+        name = (origin.readable if origin else "") or reference.name
         rest = list(reference.attributes)
         while rest and isinstance(value, ModuleType):
             if self._owners.of_module(value.__name__) is not None:
                 break
             attribute = rest.pop(0)
             label, name = f"{label}.{attribute}", f"{value.__name__}.{attribute}"
-            origin = Origin(value.__name__, attribute)
-            lazy = vars(value).get("__getattr__")
+            origin = Origin(vars(value), attribute)
+            lazy, holder = vars(value).get("__getattr__"), value.__name__
             value = self._attribute(value, attribute)
             if isinstance(value, Missing) and lazy is not None:
-                yield Link(f"{label} by __getattr__", lazy, f"{origin.holder}.__getattr__")
+                yield Link(f"{label} by __getattr__", lazy, f"{holder}.__getattr__")
         if isinstance(value, Installed):
             value = Installed(value.owner, ".".join((value.name, *rest)))
         elif isinstance(value, ModuleType):
@@ -224,20 +227,14 @@ def _looked_up(reference: Reference, environment: Environment) -> tuple[object, 
     if name in _MODULE_FACTS:
         return None, None
     if name in environment.globals:
-        return environment.globals[name], Origin(environment.module_name, name)
+        return environment.globals[name], Origin(environment.globals, name)
     if reference.kind == "spoken":
         return None, None
     if name in environment.builtins:
         value = environment.builtins[name]
         patched = isinstance(value, FunctionType)
-        return (value if patched else Installed(PYTHON, f"builtins.{name}")), Origin("builtins", name)
-    return Missing(name), Origin(environment.module_name, name)
-
-
-def _readable(origin: Origin | None) -> str:
-    if origin is None or not isinstance(origin.holder, str):
-        return ""
-    return origin.name if origin.holder in ("", "__main__") else f"{origin.holder}.{origin.name}"
+        return (value if patched else Installed(PYTHON, f"builtins.{name}")), Origin(environment.builtins, name)
+    return Missing(name), Origin(environment.globals, name)
 
 
 def _has_spec(module_name: str) -> bool:

@@ -13,6 +13,7 @@ import __future__
 import ast
 import contextlib
 import functools
+import importlib.metadata
 import io
 import linecache
 import operator
@@ -25,6 +26,8 @@ from collections.abc import Iterator, Mapping
 from types import CodeType
 
 from flowlib.hashing.bytecode import normalize_code
+from flowlib.hashing.digest import digest_bytes
+from flowlib.ids import Digest
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -177,6 +180,20 @@ class SourceFiles:
             while len(self._files) > _MOST_FILES:
                 del self._files[next(iter(self._files))]
         return parsed
+
+
+def digest_of_file(filename: str) -> Digest | None:
+    """Return the digest of a file's bytes, or None if it cannot be read."""
+    try:
+        with open(filename, "rb") as file:
+            return digest_bytes(file.read())
+    except OSError:
+        return None
+
+
+def read_metadata(distribution: importlib.metadata.Distribution, name: str) -> str:
+    """Return the text of one of an installed distribution's metadata files; empty if it has none of that name."""
+    return distribution.read_text(name) or ""
 
 
 def _read(filename: str) -> str | None:

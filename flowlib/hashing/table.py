@@ -133,10 +133,16 @@ _LIBRARIES: Mapping[tuple[str, str], Encoder] = MappingProxyType(
         ("torch", "dtype"): tensors.encode_dtype,
         ("torch", "layout"): tensors.encode_dtype,
         ("torch", "device"): tensors.encode_device,
+        ("torch", "Module"): objects.encode_by_attributes,
         ("torch", "Size"): tensors.encode_size,
         ("pydantic", "BaseModel"): objects.encode_pydantic,
+        ("sklearn", "BaseEstimator"): objects.encode_by_attributes,
+        ("sklearn", "Tree"): objects.encode_tree,
     }
 )
+
+_FOR_SUBCLASSES = (objects.encode_pydantic, objects.encode_by_attributes)
+"""Encoders that see all of an instance of a user's subclass, too."""
 
 
 def encoder_for(cls: type, walk: Walk) -> Encoder:
@@ -171,7 +177,7 @@ def _library_encoder(cls: type) -> Encoder | None:
         encode = _LIBRARIES.get((package, base.__name__))
         if encode is None:
             continue
-        if package == own or encode is objects.encode_pydantic:
+        if package == own or encode in _FOR_SUBCLASSES:
             return encode
         return partial(objects.encode_subclass, encode)
     return None

@@ -1,4 +1,4 @@
-"""Encoders for torch. Modules need none: they are plain objects whose state is in their attributes.
+"""Encoders for torch. Modules are plain objects whose state is in their attributes: `objects` encodes them.
 
 A tensor is its dtype, its shape, the kind of device it lives on, whether it requires a gradient, and its logical
 content; strides, offsets into a shared storage and the gradient accumulated so far leave no trace.

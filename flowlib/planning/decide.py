@@ -5,12 +5,13 @@ do not exist yet are *undecided*, not missed: the upstream node may run and prod
 below it is still a hit (early cut-off; constructive traces in "Build Systems a la Carte", Mokhov et al., 2018).
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import attrs
 
 from flowlib.errors import FlowError
+from flowlib.graph.args import ATOMS, nodes_in
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
 from flowlib.ids import Digest, Key, NodeId
@@ -88,6 +89,11 @@ class Planner:
         entries = self._store.find(keys) if keys else {}
         return [self._judge(node, call, entries) for node, call in zip(nodes, calls, strict=True)]
 
+    def freeze(self, nodes: Iterable[NodeId]) -> None:
+        """Take down the code versions of nodes that joined the graph; see `KeyMaker.freeze`."""
+        if self._store is not None:
+            self.keys.freeze(self._graph.nodes[number] for number in nodes)
+
     def record(self, node: NodeId, output: Digest | None) -> None:
         """Take note of a node's output, so that its dependents can be decided."""
         if output is None:
@@ -100,6 +106,18 @@ class Planner:
         if task not in self._recent:
             self._recent[task] = self._store.recent(task) if self._store is not None else []
         return self._recent[task]
+
+    def previous(self, number: NodeId, call: CallKey) -> Entry | None:
+        """Return what this very call gave in the latest run before; None if that cannot be told.
+
+        The same call is one whose own arguments are the same, whatever became of its code and of what it depends on.
+        Points of a sweep over nodes differ only in those, so two candidates of one run are none.
+        """
+        node = self._graph.nodes[number]
+        own = [name for name in call.parts if name.startswith("arg:") and name not in _from_nodes(node)]
+        same = [entry for entry in self.recent(node._fl_task.name) if _agree(entry, call, own)]
+        latest = [entry for entry in same if entry.run == same[0].run]
+        return latest[0] if len(latest) == 1 else None
 
     def _call(self, number: NodeId) -> CallKey:
         ids, outputs = self._graph.id_of, self.outputs
@@ -123,7 +141,7 @@ class Planner:
         for path, digest in entry.watch:
             try:
                 now = self._digest_file(path) if self._digest_file is not None else None
-            except FlowError:
+            except (FlowError, OSError):
                 now = None
             if now != digest:
                 return path
@@ -172,11 +190,7 @@ def differences(node: Node, call: CallKey, old: Entry) -> tuple[Reason, ...]:
     from flowlib.planning.key import previews
 
     texts = previews(node)
-    from_nodes = {
-        f"arg:{name}"
-        for name, value in zip(node._fl_task.signature.names, node._fl_args, strict=True)
-        if type(value) is Node
-    }
+    from_nodes = _from_nodes(node)
     reasons = []
     for name in dict.fromkeys([*old.parts, *call.parts]):
         before, after = old.parts.get(name, ""), call.parts.get(name, "")
@@ -193,3 +207,13 @@ def differences(node: Node, call: CallKey, old: Entry) -> tuple[Reason, ...]:
             old_text, new_text = old.previews.get(name, ""), texts.get(name, "")
             reasons.append(Reason(kind="argument changed", subject=subject, old=old_text, new=new_text))
     return tuple(reasons)
+
+
+def _from_nodes(node: Node) -> set[str]:
+    """Return the parts of a call's key that come from other nodes, wholly or in part."""
+    pairs = zip(node._fl_task.signature.names, node._fl_args, strict=True)
+    return {f"arg:{name}" for name, value in pairs if type(value) not in ATOMS and nodes_in([value], str)}
+
+
+def _agree(entry: Entry, call: CallKey, names: Sequence[str]) -> bool:
+    return all(entry.parts.get(name) == call.parts[name] for name in names)

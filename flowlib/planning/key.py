@@ -9,12 +9,12 @@ Invariant: all or nothing. If any part cannot be computed there is no key, and t
 
 import hashlib
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from flowlib.errors import FlowError
+from flowlib.errors import FileMissing, FlowError, Undigestible
 from flowlib.graph.args import Composite, Quoted, nodes_in, replace
 from flowlib.graph.node import Node
 from flowlib.graph.policy import Policy
@@ -23,6 +23,9 @@ from flowlib.hashing.canonical import Ignore
 from flowlib.hashing.code import CodeVersion
 from flowlib.hashing.identity import Identity
 from flowlib.ids import Digest, Key
+
+_REMEMBERED_BYTES = 1 << 16
+"""From this size on, the digest of an argument that many nodes share is remembered by identity."""
 
 SCHEME = b"flowlib-key-1"
 """Changes only together with the golden keys in the tests and a line in the changelog."""
@@ -37,6 +40,8 @@ class CallKey:
     """`code`, `version`, `env:NAME`, `arg:NAME` -> digest or text."""
     uncacheable: str = ""
     """Why there is no key; empty when there is one."""
+    missing: FileMissing | None = None
+    """The declared file that does not exist: there is no point in running the call."""
     weak: bool = False
     """Whether a global the code reads could only be identified by the code that defines it."""
 
@@ -78,6 +83,20 @@ class KeyMaker:
         self._task_parts: dict[tuple[int, int], tuple[_TaskPart, Task[..., Any], Policy]] = {}
         self._literals: dict[int, tuple[Any, Digest]] = {}
 
+    def for_inner_run(self) -> "KeyMaker":
+        """Return the maker for a run inside a task: the same code versions, but no memory of arguments.
+
+        The task may change an object of its own between two runs; within one run nobody may.
+        """
+        maker = KeyMaker(self._identity, self._environ)
+        maker._task_parts = self._task_parts
+        return maker
+
+    def freeze(self, nodes: Iterable[Node]) -> None:
+        """Take down the code versions of nodes now, so that a file edited while the run goes on changes nothing."""
+        for node in nodes:
+            self._task_part(node)
+
     def code_version(self, node: Node) -> CodeVersion | None:
         """Return the version of the code behind a node; None for flowlib's own tasks and unidentified code."""
         return self._task_part(node).version
@@ -99,8 +118,9 @@ class KeyMaker:
                 continue
             try:
                 digest = self._argument(value, output_of, name)
-            except FlowError as error:
-                return CallKey(key=None, parts=parts, uncacheable=_undigestible(node, name, error))
+            except Exception as error:  # refused, or a hook of the user's own class raised
+                missing = error if isinstance(error, FileMissing) else None
+                return CallKey(key=None, parts=parts, uncacheable=_undigestible(node, name, error), missing=missing)
             parts[f"arg:{name}"] = digest
             whole.update(_field(name))
             whole.update(_field(digest))
@@ -122,7 +142,7 @@ class KeyMaker:
     def _literal(self, value: Any, name: str) -> Digest:
         """Digest a value; large ones that many nodes share are digested once, by identity."""
         size = getattr(value, "nbytes", None)
-        if size is None:
+        if not isinstance(size, int) or size < _REMEMBERED_BYTES:
             return self._identity.digest(value, path=name)
         known = self._literals.get(id(value))
         if known is None or known[0] is not value:
@@ -148,6 +168,8 @@ class KeyMaker:
                 code = version.digest
             except FlowError as error:
                 uncacheable = error.what
+            except Exception as error:  # whatever reading the user's modules may raise
+                uncacheable = f"its code cannot be identified: {type(error).__name__}: {error}"
         parts = {"code": code, "version": policy.version}
         parts |= {f"env:{name}": self._environ.get(name, "") for name in policy.env}
         prefix = hashlib.sha256(SCHEME)
@@ -173,13 +195,13 @@ def _known(node: Node, output_of: Callable[[Node], Digest | None]) -> Digest:
     return digest
 
 
-def _undigestible(node: Node, name: str, error: FlowError) -> str:
+def _undigestible(node: Node, name: str, error: Exception) -> str:
     if isinstance(error, _NoOutputDigest):
         return error.what
-    path = getattr(error, "path", "") or name
-    kind = getattr(error, "type_name", "")
-    reason = getattr(error, "reason", error.what)
-    return f"argument {name!r} has no stable digest: {path} ({kind}): {reason}"
+    if isinstance(error, Undigestible):
+        return f"argument {name!r} has no stable digest: {error.path or name} ({error.type_name}): {error.reason}"
+    reason = error.what if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
+    return f"argument {name!r} has no stable digest: {reason}"
 
 
 def _ignored_by_annotation(task: Task[..., Any]) -> frozenset[str]:
@@ -207,9 +229,9 @@ def preview(value: Any, width: int = 80) -> str:
 
     if type(value) is Node:
         return f"<{value._fl_task.name}>"
-    shape = getattr(value, "shape", None)
     try:
+        shape = getattr(value, "shape", None)
         text = f"{type(value).__name__}{tuple(shape)}" if shape is not None else reprlib.repr(value)
-    except Exception:  # a repr of the user's own class may raise
+    except Exception:  # a repr or a property of the user's own class may raise
         text = f"<{type(value).__name__}>"
     return text if len(text) <= width else text[: width - 1] + "…"

@@ -126,8 +126,9 @@ class Blobs:
 
     def _verified(self, digest: Digest) -> memoryview:
         """Read a blob; NotRegular says it is damaged."""
+        path = self.path_of(digest)
         n_bytes = size_bytes(digest)
-        descriptor, found_bytes = self._files.open_read(self.path_of(digest))
+        descriptor, found_bytes = self._files.open_read(path)
         try:
             if found_bytes != n_bytes:
                 raise NotRegular(f"{found_bytes} bytes instead of {n_bytes}")

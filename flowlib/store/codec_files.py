@@ -27,7 +27,7 @@ _ALIGN = 64
 _MARSHAL_VERSION = 2
 
 FileNote = tuple[str, str, int]
-"""Path (of a file inside a directory: relative to it), digest, permission bits."""
+"""Path (inside a directory: relative to it), digest (of a folder: empty), permission bits."""
 Note = tuple[str, str, list[FileNote]]
 """Kind (`file` or `dir`), path as the user wrote it, its files."""
 
@@ -56,21 +56,26 @@ def _note(value: File | Dir, blobs: FileBlobs) -> Note:
     try:
         if isinstance(value, File):
             return "file", str(value.path), [_note_file(root, "", blobs)]
-        files = [(path, path.relative_to(root).as_posix()) for path in _files_under(root)]
-        return "dir", str(value.path), [_note_file(path, name, blobs) for path, name in files]
+        return "dir", str(value.path), [_note_file(root / name, name, blobs) for name in _names_under(root)]
     except OSError as error:
         raise NotKept(f"{root} cannot be copied into the cache: {error.strerror or error}") from error
 
 
 def _note_file(path: Path, name: str, blobs: FileBlobs) -> FileNote:
     real = Path(os.path.realpath(path))
-    return name, str(blobs.ingest(real)), stat.S_IMODE(real.stat().st_mode)
+    mode = real.stat().st_mode
+    if not stat.S_ISDIR(mode):
+        return name, str(blobs.ingest(real)), stat.S_IMODE(mode)
+    if path.is_symlink() or not name:
+        raise NotKept(f"{path} is a {'link to a directory' if name else 'directory; return flowlib.Dir instead'}")
+    return name, "", stat.S_IMODE(mode)
 
 
-def _files_under(root: Path) -> list[Path]:
+def _names_under(root: Path) -> list[str]:
+    """Return the names below a directory, folders before what is in them."""
     if not root.is_dir():
         raise NotADirectoryError(None, "no such directory")
-    return sorted(path for path in root.rglob("*") if not path.is_dir())
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*"))
 
 
 def encode_file(value: object, blobs: FileBlobs) -> tuple[bytes, tuple[Digest, ...]] | None:
@@ -137,7 +142,7 @@ def restore_files(data: memoryview, blobs: FileBlobs) -> memoryview:
 
 
 def _digests(notes: Iterable[Note]) -> tuple[Digest, ...]:
-    return tuple(dict.fromkeys(Digest(digest) for _, _, files in notes for _, digest, _ in files))
+    return tuple(dict.fromkeys(Digest(digest) for _, _, files in notes for _, digest, _ in files if digest))
 
 
 def _restore(note: Note, blobs: FileBlobs) -> None:
@@ -145,11 +150,15 @@ def _restore(note: Note, blobs: FileBlobs) -> None:
     try:
         if kind == "dir":
             blobs.make_path(Path(root))
-            extra = {path.relative_to(root).as_posix() for path in _files_under(Path(root))} - {n for n, _, _ in files}
+            extra = set(_names_under(Path(root))) - {name for name, _, _ in files}
             if extra:
                 raise BlobLost(f"directory {root} has files that do not belong to it: {', '.join(sorted(extra)[:3])}")
         for name, digest, mode in files:
-            _restore_file(Path(root, name) if name else Path(root), Digest(digest), mode, blobs)
+            path = Path(root, name) if name else Path(root)
+            if digest:
+                _restore_file(path, Digest(digest), mode, blobs)
+            else:
+                blobs.make_path(path)
     except OSError as error:
         raise BlobLost(f"{root} cannot be restored: {error.strerror or error}") from error
 

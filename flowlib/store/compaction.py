@@ -22,9 +22,9 @@ _MANY_PACKS = 8
 class Compaction:
     """One pass over the packs. `made` and `removed` then tell what became of them."""
 
-    def __init__(self, root: Path, files: Files, index: Index) -> None:
+    def __init__(self, root: Path, files: Files, index: Index, *, sync: bool) -> None:
         self._root, self._directory = root, root / "entries"
-        self._files, self._index = files, index
+        self._files, self._index, self._sync = files, index, sync
         self.made: dict[str, int] = {}
         self.removed: list[str] = []
 
@@ -87,7 +87,8 @@ class Compaction:
         descriptor = self._files.create(temporary)
         try:
             self._files.write(descriptor, [data])
-            self._files.sync(descriptor)
+            if self._sync:
+                self._files.sync(descriptor)
         finally:
             self._files.close(descriptor)
         self._index.commit(lambda: ({"p:" + name: whole(len(data))}, ()))

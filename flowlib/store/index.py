@@ -33,7 +33,6 @@ _SETTINGS = {
     "size_limit": 1 << 62,
     "disk_min_file_size": 1 << 62,  # a record never becomes a file of its own
     "sqlite_mmap_size": 0,  # a shrunk file must be an error, not a signal
-    "sqlite_synchronous": 1,
 }
 _TIMEOUT_S = 5.0
 _DATABASE = ("cache.db", "cache.db-wal", "cache.db-shm", "cache.db-journal")
@@ -59,7 +58,7 @@ class IndexBusy(Exception):
 class Index:
     """Named records in a database. Safe for any number of threads and processes; not across a fork."""
 
-    def __init__(self, directory: Path, files: Files, lock: Lock, *, network: bool) -> None:
+    def __init__(self, directory: Path, files: Files, lock: Lock, *, sync: bool, network: bool) -> None:
         """Open the database, making it if needed.
 
         Raises:
@@ -67,7 +66,13 @@ class Index:
             IndexBusy: It cannot be opened now.
         """
         self._directory, self._files, self._lock = directory, files, lock
-        settings = {**_SETTINGS, "sqlite_journal_mode": "delete" if network else "wal"}
+        settings = {
+            **_SETTINGS,
+            "sqlite_journal_mode": "delete" if network else "wal",
+            "sqlite_synchronous": 1
+            if sync
+            else 0,  # 1: the database survives a power cut, the log has its last records
+        }
         with _translated(), lock():
             self._check_files()
             self._cache = self._open(settings)
@@ -184,6 +189,8 @@ def _is_lost(error: "sqlite3.Error") -> bool:
     """Say whether SQLite found no usable database. Our statements are right, so a complaint about one is about it."""
     import sqlite3
 
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    if code is None:  # refused by the sqlite3 module: a setting in the database made a statement we would not write
+        return True
     kinds = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH)
     return code & 0xFF in kinds or code == sqlite3.SQLITE_READONLY_DBMOVED

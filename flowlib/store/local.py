@@ -85,7 +85,16 @@ class LocalStore:
         self.locks = lock_table(self.root / "lock", files)
         self.blobs = Blobs(self.root, files, self.options.fsync)
         network = is_network_path(self.root)
-        self.records = Records(self.root, files, self.mac, self.locks, self._notices, self._derive, network=network)
+        self.records = Records(
+            self.root,
+            files,
+            self.mac,
+            self.locks,
+            self._notices,
+            self._derive,
+            sync=self.options.fsync != "off",
+            network=network,
+        )
         self._memo = StoredFileMemo(self.records.get, self.records.put_unlogged)
         if network:
             self._notices.add("network", "The cache is on a network file system: slower, and locks may not be safe.")
@@ -174,8 +183,7 @@ class LocalStore:
                     self._committing = _Waiting()
 
     def _commit(self, batch: _Waiting) -> None:
-        durable = self.options.fsync != "off"
-        if durable:
+        if self.options.fsync != "off":
             self.blobs.make_durable()
         logged = {}
         for key, entry in batch.entries.items():
@@ -184,7 +192,7 @@ class LocalStore:
             except (ValueError, TypeError) as error:
                 self._notices.add("not-kept", f"A result of task {entry.task!r} cannot be written: {error}.")
         logged.update(self._new_texts(batch.texts))
-        self.records.commit(logged, sync=durable)
+        self.records.commit(logged)
         self._memo.flush()
 
     def _new_texts(self, texts: Mapping[str, str]) -> dict[str, bytes]:
@@ -307,7 +315,7 @@ class LocalStore:
             StoreTrouble: The disk refuses.
         """
         with self._changing():
-            self.records.remove(names, sync=self.options.fsync != "off")
+            self.records.remove(names)
 
     def adopt(self, sealed: Mapping[str, bytes]) -> None:
         """Commit records that are sealed already.
@@ -316,7 +324,7 @@ class LocalStore:
             StoreTrouble: The disk refuses.
         """
         with self._changing():
-            self.records.adopt(sealed, sync=self.options.fsync != "off")
+            self.records.adopt(sealed)
 
     def compact(self) -> int:
         """Rewrite the log without what is out of date; return how many bytes that freed.

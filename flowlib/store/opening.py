@@ -65,6 +65,8 @@ def open_directory(root: Path, options: StoreOptions) -> Mac:
         for name in _SUBDIRS:
             files.make_dir(root / name)
         _write_marks(root, files)
+    except StoreTrouble:
+        raise
     except NotRegular as error:
         raise unusable(root, str(error), "Move it away, or choose another directory with cache=.") from error
     except OSError as error:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import attrs
 
-from flowlib.store.files import Files
+from flowlib.store.files import Files, NotRegular
 
 _MAGIC = b"\xf1pk\x01"
 _HEAD = struct.Struct("<4scHII")
@@ -149,7 +149,10 @@ class PackWriter:
         self._take(new_name(), 0)
 
     def _take(self, name: str, n_bytes: int) -> bool:
-        descriptor = self._files.open_append(self._directory / name)
+        try:
+            descriptor = self._files.open_append(self._directory / name)
+        except NotRegular:
+            return False
         usable = try_lock(descriptor)
         status = os.fstat(descriptor)
         if not usable or status.st_size != n_bytes or not status.st_nlink:  # someone writes, wrote or removed it

@@ -37,7 +37,8 @@ class Records:
         notices: Notices,
         derive: Derive,
         *,
-        network: bool = False,
+        sync: bool,
+        network: bool,
     ) -> None:
         """Open the index, healing it if it is lost, and take in what the packs have beyond it.
 
@@ -45,7 +46,7 @@ class Records:
             IndexBusy: The index can be neither opened nor made.
         """
         self._root, self._files, self._mac, self._locks, self._notices = root, files, mac, locks, notices
-        self._derive, self._network = derive, network
+        self._derive, self._sync, self._network = derive, sync, network
         self._healing = threading.Lock()
         self._is_broken = False
         self._late: dict[str, bytes] = {}
@@ -66,7 +67,7 @@ class Records:
         return self._index
 
     def _open_index(self) -> Index:
-        return Index(self._root / "index", self._files, self._locks.writing, network=self._network)
+        return Index(self._root / "index", self._files, self._locks.writing, sync=self._sync, network=self._network)
 
     # ---- reading
 
@@ -119,7 +120,7 @@ class Records:
 
     # ---- writing
 
-    def commit(self, logged: Mapping[str, bytes], *, sync: bool) -> None:
+    def commit(self, logged: Mapping[str, bytes]) -> None:
         """Make records durable, then findable.
 
         Raises:
@@ -127,20 +128,20 @@ class Records:
         """
         if logged or self._late:
             sealed = {name: self._mac.seal(name, body) for name, body in logged.items()}
-            self._commit_sealed(sealed, logged, sync=sync)
+            self._commit_sealed(sealed, logged)
 
-    def adopt(self, sealed: Mapping[str, bytes], *, sync: bool) -> None:
+    def adopt(self, sealed: Mapping[str, bytes]) -> None:
         """Commit records that are sealed already.
 
         Raises:
             OSError: They could not be logged; nothing has changed.
         """
-        self._commit_sealed(sealed, {}, sync=sync)
+        self._commit_sealed(sealed, {})
 
-    def _commit_sealed(self, sealed: Mapping[str, bytes], logged: Mapping[str, bytes], *, sync: bool) -> None:
+    def _commit_sealed(self, sealed: Mapping[str, bytes], logged: Mapping[str, bytes]) -> None:
         progress: dict[str, bytes] = {}
         if sealed:
-            pack, n_bytes = self._writer.append((Frame(*item) for item in sealed.items()), self._clean, sync=sync)
+            pack, n_bytes = self._writer.append((Frame(*item) for item in sealed.items()), self._clean, sync=self._sync)
             self._clean[pack] = n_bytes
             progress["p:" + pack] = whole(n_bytes)
         late = self._late
@@ -158,7 +159,7 @@ class Records:
         with contextlib.suppress(IndexBusy):
             self._write(lambda: ({name: self._mac.seal(name, body) for name, body in bodies.items()}, ()))
 
-    def remove(self, names: Iterable[str], *, sync: bool) -> None:
+    def remove(self, names: Iterable[str]) -> None:
         """Take records away, from the index and from what a later replay would bring back.
 
         Raises:
@@ -168,7 +169,7 @@ class Records:
         self._late = {name: record for name, record in self._late.items() if name not in names}
         sealed = self._read(names)
         gone = [Frame(name, record[:HEAD_BYTES], True) for name, record in sealed.items()]
-        pack, n_bytes = self._writer.append(gone, self._clean, sync=sync)
+        pack, n_bytes = self._writer.append(gone, self._clean, sync=self._sync)
         self._clean[pack] = n_bytes
         self._write(lambda: ({"p:" + pack: whole(n_bytes)}, names))
 
@@ -261,7 +262,7 @@ class Records:
             OSError, IndexLost, IndexBusy: It was not possible; nothing is lost.
         """
         self._writer.close()
-        compaction = Compaction(self._root, self._files, self._index)
+        compaction = Compaction(self._root, self._files, self._index, sync=self._sync)
         freed = compaction.run()
         self._clean = {name: size for name, size in self._clean.items() if name not in compaction.removed}
         self._clean.update(compaction.made)

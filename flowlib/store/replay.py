@@ -59,6 +59,8 @@ class Replay:
             row = rows.get("p:" + name, b"")
             end, seen = _PROGRESS.unpack(row) if len(row) == _PROGRESS.size and not everything else (0, 0)
             try:
+                if not self._files.is_ordinary(self._directory / name):
+                    continue
                 n_bytes = self._files.status(self._directory / name).st_size
             except OSError:
                 continue  # vanished since it was listed

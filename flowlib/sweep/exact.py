@@ -17,8 +17,14 @@ def to_units(value: int | float) -> int:
     >>> from_units(to_units(0.1) + to_units(0.2) + to_units(-0.3)) == Fraction(0.1) + Fraction(0.2) - Fraction(0.3)
     True
     """
+    numerator, shift = _split(value)
+    return numerator << shift
+
+
+def _split(value: int | float) -> tuple[int, int]:
+    """Return a short integer and how far to shift it left to count 2**-1074; multiply before shifting."""
     numerator, denominator = value.as_integer_ratio()
-    return numerator << (_BITS + 1 - denominator.bit_length())
+    return numerator, _BITS + 1 - denominator.bit_length()
 
 
 def from_units(units: int, power: int = 1) -> Fraction:
@@ -85,20 +91,19 @@ class Moments:
     def add(self, value: int | float) -> None:
         """Take one number of a sum without weights."""
         if self._take(value):
-            numerator, denominator = value.as_integer_ratio()
-            shift = _BITS + 1 - denominator.bit_length()
+            numerator, shift = _split(value)
             self._sum += numerator << shift
             self._sum_of_squares += numerator * numerator << 2 * shift
 
     def add_weighted(self, value: int | float, weight: int | float) -> None:
         """Take one number of a weighted sum; the weight is finite and not negative."""
-        units = to_units(weight)
-        self._weight += units
-        self._weight_of_squares += units * units
+        factor, offset = _split(weight)
+        self._weight += factor << offset
+        self._weight_of_squares += factor * factor << 2 * offset
         if self._take(value):
-            scaled = to_units(value)
-            self._sum += units * scaled
-            self._sum_of_squares += units * scaled * scaled
+            numerator, shift = _split(value)
+            self._sum += factor * numerator << (offset + shift)
+            self._sum_of_squares += factor * numerator * numerator << (offset + 2 * shift)
 
     def _take(self, value: int | float) -> bool:
         """Count a number; return whether it is finite."""

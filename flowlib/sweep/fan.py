@@ -81,20 +81,28 @@ def _check_names(task: Task[..., Any], fixed: tuple[Any, ...], space: Space, sit
     check_against(space, signature.required, given, task.name, str(site))
 
 
-@overload
-def fan_in(jobs: FanOut[R], reducer: Reducer[R, S], /, *, min_ok: int | float | None = None) -> S: ...
-@overload
-def fan_in(
-    jobs: FanOut[R], reducer: Reducer[R, S], /, *, along: str | Sequence[str], min_ok: int | float | None = None
-) -> FanOut[S]: ...
+# A reducer can be called with a list of values, as a task or a function can; so one shape of type covers them all.
 @overload
 def fan_in(jobs: FanOut[R], reducer: Callable[[list[R]], S], /, *, min_ok: int | float | None = None) -> S: ...
 @overload
-def fan_in(jobs: FanOut[R], reducer: str, /, *, along: Along = None, min_ok: int | float | None = None) -> Any: ...
+def fan_in(
+    jobs: FanOut[R],
+    reducer: Callable[[list[R]], S],
+    /,
+    *,
+    along: str | Sequence[str],
+    min_ok: int | float | None = None,
+) -> FanOut[S]: ...
+@overload
+def fan_in(jobs: FanOut[Any], reducer: str, /, *, along: Along = None, min_ok: int | float | None = None) -> Any: ...
 @overload
 def fan_in(
-    jobs: FanOut[R], /, *, along: Along = None, min_ok: int | float | None = None, **named: Reducer[R, Any]
+    jobs: FanOut[Any], /, *, along: None = None, min_ok: int | float | None = None, **named: Reducer[Any, Any]
 ) -> dict[str, Any]: ...
+@overload
+def fan_in(
+    jobs: FanOut[Any], /, *, along: str | Sequence[str], min_ok: int | float | None = None, **named: Reducer[Any, Any]
+) -> FanOut[dict[str, Any]]: ...
 def fan_in(
     jobs: FanOut[Any],
     reducer: Any = None,

@@ -1,6 +1,6 @@
 """The reducer that keeps every point no other point beats in all metrics at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -78,6 +78,9 @@ class ParetoOf(Reducer[Any, Pareto[Any]]):
     @property
     def name(self) -> str:
         return "pareto"
+
+    def __call__(self, values: Iterable[R], /) -> Pareto[R]:
+        return super().__call__(values)
 
     def start(self) -> _Front:
         return _Front(self.goals)

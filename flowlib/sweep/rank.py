@@ -8,7 +8,7 @@ Rules:
 
 import heapq
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -182,6 +182,9 @@ class BestOf(Reducer[Any, Best[Any]]):
     def __repr__(self) -> str:
         return f"BestOf({'worst: ' if self.name == 'worst' else ''}{self.goal})"
 
+    def __call__(self, values: Iterable[R], /) -> Best[R]:
+        return super().__call__(values)
+
     def start(self) -> _Leader:
         return _Leader(self.goal)
 
@@ -238,6 +241,9 @@ class TopOf(Reducer[Any, Top[Any]]):
 
     def __repr__(self) -> str:
         return f"TopOf({self.n}, {self.goal})"
+
+    def __call__(self, values: Iterable[R], /) -> Top[R]:
+        return super().__call__(values)
 
     def start(self) -> _Heap:
         return _Heap(self.goal)

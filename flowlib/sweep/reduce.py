@@ -5,18 +5,20 @@ as well, under their short and their long names.
 """
 
 import copy
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, TypeVar
 
 import attrs
 
 from flowlib.errors import ReducerError, near_miss
 from flowlib.sweep.mean import Mean, MeanOf, Stat, mean
 from flowlib.sweep.pareto import Pareto, ParetoOf, pareto
-from flowlib.sweep.rank import Best, BestOf, Top, TopOf, best, top, worst
+from flowlib.sweep.rank import Best, BestOf, Ranked, Top, TopOf, best, top, worst
 from flowlib.sweep.reducer import Item, ReduceContext, Reducer, check_min_ok, reduce_items
 from flowlib.sweep.text import short_repr
 from flowlib.sweep.vote import Vote, VoteOf, vote
+
+R = TypeVar("R")
 
 __all__ = [
     "Best",
@@ -28,6 +30,7 @@ __all__ = [
     "MeanOf",
     "Pareto",
     "ParetoOf",
+    "Ranked",
     "ReduceContext",
     "Reducer",
     "Stat",
@@ -68,6 +71,9 @@ class Collect(Reducer[Any, list[Any]]):
     def wants_failed(self) -> bool:  # type: ignore[override]  # a constant for all other reducers
         return self.errors == "include"
 
+    def __call__(self, values: Iterable[R], /) -> list[R]:
+        return super().__call__(values)
+
     def start(self) -> list[tuple[int, Any]]:
         return []
 
@@ -107,14 +113,36 @@ class Fold(Reducer[Any, Any]):
     def name(self) -> str:
         return "reduce"
 
-    def start(self) -> Any:
+    def start(self) -> "_Folded":
+        return _Folded(current=self._fresh())
+
+    def add(self, accumulator: "_Folded", item: Item[Any]) -> "_Folded":
+        if self.merge is not None and accumulator.n_in_chunk == _CHUNK:
+            accumulator.chunks = [self._merged(accumulator)]
+            accumulator.current, accumulator.n_in_chunk = self._fresh(), 0
+        accumulator.current = self.step(accumulator.current, item.value)
+        accumulator.n_in_chunk += 1
+        return accumulator
+
+    def finish(self, accumulator: "_Folded", context: ReduceContext) -> Any:
+        return self._merged(accumulator)
+
+    def _fresh(self) -> Any:
         return self.initial() if callable(self.initial) else copy.deepcopy(self.initial)
 
-    def add(self, accumulator: Any, item: Item[Any]) -> Any:
-        return self.step(accumulator, item.value)
+    def _merged(self, accumulator: "_Folded") -> Any:
+        if self.merge is None or not accumulator.chunks:
+            return accumulator.current
+        return self.merge(accumulator.chunks[0], accumulator.current)
 
-    def finish(self, accumulator: Any, context: ReduceContext) -> Any:
-        return accumulator
+
+@attrs.define(kw_only=True)
+class _Folded:
+    """What a fold has so far: earlier chunks merged into one, and the chunk that is being folded."""
+
+    current: Any
+    chunks: list[Any] = attrs.field(factory=list)
+    n_in_chunk: int = 0
 
 
 def reduce(start: Any, add: Callable[[Any, Any], Any], merge: Callable[[Any, Any], Any] | None = None) -> Fold:
@@ -123,7 +151,8 @@ def reduce(start: Any, add: Callable[[Any, Any], Any], merge: Callable[[Any, Any
     Args:
         start: the first accumulator: a function that makes it (as `Counter`), or a value, which is copied.
         add: function of accumulator and value that returns the accumulator to go on with.
-        merge: function of two accumulators, of earlier and later points, that returns one; lets parts be folded apart.
+        merge: function of two accumulators, of earlier and later points, that returns one. With it, points are folded in
+            chunks of 1,024 that are merged in order, so an `add` that copies its accumulator copies a small one.
 
     >>> from collections import Counter
     >>> items = [Item(value=v, params={}, label=v, index=i) for i, v in enumerate("abba")]
@@ -144,6 +173,9 @@ worst_metric = worst
 average_metrics = mean
 majority_vote = vote
 collect_all = collect
+
+_CHUNK = 1024
+"""Points folded before their accumulator is merged into the earlier ones."""
 
 _MAKERS: Mapping[str, Callable[..., Reducer[Any, Any]]] = {
     "collect": collect,

@@ -79,6 +79,17 @@ class Reducer(ABC, Generic[R, S]):
             ReducerError: There is no honest answer.
         """
 
+    def __call__(self, values: Iterable[R], /) -> S:
+        """Reduce plain values, as `fan_in` would reduce the points that gave them.
+
+        >>> from flowlib.sweep.reduce import best
+        >>> best(max="value")([3, 5, 4]).label
+        '1'
+        """
+        return reduce_items(
+            self, (Item(value=value, params={}, label=str(i), index=i) for i, value in enumerate(values))
+        )
+
 
 def reduce_items(reducer: Reducer[R, S], items: Iterable[Item[Any]]) -> S:
     """Fold items in one pass; values that are `Failed` count as failed points.
@@ -97,6 +108,7 @@ def reduce_items(reducer: Reducer[R, S], items: Iterable[Item[Any]]) -> S:
             if not reducer.wants_failed:
                 continue
         accumulator = reducer.add(accumulator, item)
+    failed.sort(key=lambda failure: failure.index)
     return reducer.finish(accumulator, ReduceContext(n_total=n_total, failed=tuple(failed)))
 
 

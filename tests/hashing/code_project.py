@@ -13,17 +13,19 @@ from flowlib.hashing.code import CodeVersion, CodeVersions
 from flowlib.hashing.forms import SourceIndex
 
 
+_NUMBERS = itertools.count()  # no two packages of a test session share a name
+
+
 class Project:
     """A folder of importable packages. Each `load` makes a new package, so that nothing is imported twice."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.index = SourceIndex()
-        self._numbers = itertools.count()
 
     def load(self, main: str, **modules: str) -> ModuleType:
         """Write `main` and other modules into a new package and import its `main`."""
-        name = f"project_{id(self)}_{next(self._numbers)}"
+        name = f"project_{next(_NUMBERS)}"
         target = self.folder / name
         target.mkdir()
         (target / "__init__.py").write_text("")

@@ -48,8 +48,8 @@ CASES = {
     "dataclass default": (
         "import dataclasses\n@dataclasses.dataclass\nclass A:\n a: int = 1\ndef entry(): return A().a", "= 1", "= 2"),
     "dataclass factory": (
-        "import dataclasses\n@dataclasses.dataclass\nclass A:\n a: list = dataclasses.field(default_factory=lambda: [1])\n"
-        "def entry(): return A().a", "[1]", "[2]"),
+        ("import dataclasses\n@dataclasses.dataclass\nclass A:\n a: list = dataclasses.field(default_factory=lambda: [1])\n"
+        "def entry(): return A().a"), "[1]", "[2]"),
     "dataclass field order": (
         "import dataclasses\n@dataclasses.dataclass\nclass A:\n a: int\n b: int\ndef entry(): return A(1, 2).a",
         " a: int\n b: int", " b: int\n a: int"),
@@ -60,18 +60,18 @@ CASES = {
         "frozen=True", "frozen=False"),
     "attrs default": ("import attrs\n@attrs.frozen\nclass A:\n a: int = 1\ndef entry(): return A().a", "= 1", "= 2"),
     "attrs validator": (
-        "import attrs\ndef check(i, a, v): return 1\n@attrs.frozen\nclass A:\n a: int = attrs.field(validator=check)\n"
-        "def entry(): return A(1)", "return 1", "return 2"),
+        ("import attrs\ndef check(i, a, v): return 1\n@attrs.frozen\nclass A:\n a: int = attrs.field(validator=check)\n"
+        "def entry(): return A(1)"), "return 1", "return 2"),
     "pydantic default": ("import pydantic\nclass A(pydantic.BaseModel):\n a: int = 1\ndef entry(): return A().a", "= 1", "= 2"),
     "pydantic annotation": ("import pydantic\nclass A(pydantic.BaseModel):\n a: int\ndef entry(): return A(a='1').a", ": int", ": str"),
     "pydantic constraint": (
         "import pydantic\nclass A(pydantic.BaseModel):\n a: int = pydantic.Field(gt=1)\ndef entry(): return A(a=3).a", "gt=1", "gt=2"),
     "pydantic validator": (
-        "import pydantic\nclass A(pydantic.BaseModel):\n a: int\n @pydantic.field_validator('a')\n @classmethod\n"
-        " def check(cls, v): return v + 1\ndef entry(): return A(a=3).a", "v + 1", "v + 2"),
+        ("import pydantic\nclass A(pydantic.BaseModel):\n a: int\n @pydantic.field_validator('a')\n @classmethod\n"
+        " def check(cls, v): return v + 1\ndef entry(): return A(a=3).a"), "v + 1", "v + 2"),
     "nested pydantic model": (
-        "import pydantic\nclass B(pydantic.BaseModel):\n b: int = 1\nclass A(pydantic.BaseModel):\n a: list[B]\n"
-        "def entry(): return A(a=[{}])", "b: int = 1", "b: int = 2"),
+        ("import pydantic\nclass B(pydantic.BaseModel):\n b: int = 1\nclass A(pydantic.BaseModel):\n a: list[B]\n"
+        "def entry(): return A(a=[{}])"), "b: int = 1", "b: int = 2"),
     "named tuple default": (
         "import typing\nclass A(typing.NamedTuple):\n a: int = 1\ndef entry(): return A().a", "= 1", "= 2"),
     "named tuple function": (
@@ -83,8 +83,8 @@ CASES = {
         "import enum\nclass A(enum.Enum):\n X = 1\n def go(self): return 1\nMODE = A.X\ndef entry(): return MODE.go()",
         "return 1", "return 2"),
     "abstract base": (
-        "import abc\nclass B(abc.ABC):\n @abc.abstractmethod\n def go(self): return 1\nclass A(B):\n"
-        " def go(self): return super().go()\ndef entry(): return A().go()", "return 1", "return 2"),
+        ("import abc\nclass B(abc.ABC):\n @abc.abstractmethod\n def go(self): return 1\nclass A(B):\n"
+        " def go(self): return super().go()\ndef entry(): return A().go()"), "return 1", "return 2"),
     "class made in the body": ("def entry():\n class A:\n  def go(self): return 1\n return A().go()", "return 1", "return 2"),
     "instance of a class": (
         "class A:\n def __init__(self, n): self.n = n\n def go(self): return self.n\na = A(1)\ndef entry(): return a.go()",
@@ -116,14 +116,14 @@ CASES = {
         "R = {}\ndef reg(fn):\n R[fn.__name__] = fn\n return fn\n@reg\ndef f(): return 1\n@reg\ndef entry(): return R['f']()",
         "return 1", "return 2"),
     "wraps": (
-        "import functools\ndef d(fn):\n @functools.wraps(fn)\n def w(): return fn() + 1\n return w\n@d\ndef f(): return 1\n"
-        "def entry(): return f()", "fn() + 1", "fn() + 2"),
+        ("import functools\ndef d(fn):\n @functools.wraps(fn)\n def w(): return fn() + 1\n return w\n@d\ndef f(): return 1\n"
+        "def entry(): return f()"), "fn() + 1", "fn() + 2"),
     "class decorator": (
         "def d(cls):\n cls.go = lambda self: 1\n return cls\n@d\nclass A: pass\ndef entry(): return A().go()",
         "self: 1", "self: 2"),
     "decorator made of a class": (
-        "import functools\nclass D:\n def __init__(self, fn): functools.update_wrapper(self, fn)\n"
-        " def __call__(self): return self.__wrapped__() + 1\n@D\ndef f(): return 1\ndef entry(): return f()",
+        ("import functools\nclass D:\n def __init__(self, fn): functools.update_wrapper(self, fn)\n"
+        " def __call__(self): return self.__wrapped__() + 1\n@D\ndef f(): return 1\ndef entry(): return f()"),
         "+ 1\n@", "+ 2\n@"),
     "lru cache": (
         "import functools\n@functools.lru_cache\ndef f(): return 1\ndef entry(): return f()", "return 1", "return 2"),
@@ -131,8 +131,8 @@ CASES = {
         "import functools\n@functools.lru_cache\ndef f(): return 1\nD = {'f': f}\ndef entry(): return D['f']()",
         "return 1", "return 2"),
     "single dispatch": (
-        "import functools\n@functools.singledispatch\ndef f(x): return 0\n@f.register(int)\ndef _(x): return 1\n"
-        "def entry(): return f(1)", "return 1", "return 2"),
+        ("import functools\n@functools.singledispatch\ndef f(x): return 0\n@f.register(int)\ndef _(x): return 1\n"
+        "def entry(): return f(1)"), "return 1", "return 2"),
     "context manager": (
         "import contextlib\n@contextlib.contextmanager\ndef f(): yield 1\ndef entry():\n with f() as x: return x", "yield 1", "yield 2"),
     "generator": ("def f(): yield 1\ndef entry(): return list(f())", "yield 1", "yield 2"),

@@ -8,12 +8,13 @@ styles. `Package.render` writes the modules; `EDITS` change the tree, each said 
 Nothing here knows how versions are made: the oracle compares values only.
 """
 
+import pickle
 import random
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-N_MODULES = 5
+N_MODULES = 4
 """Module 0 is the entry; item i of module m may use items of modules > m only, so imports and calls end."""
 
 IMPORT_STYLES = (
@@ -68,6 +69,14 @@ class Package:
     data: int = 1
     spares: int = 0
     module_names: dict[int, str] = field(default_factory=dict)
+
+    def snapshot(self) -> bytes:
+        """Return the state, for `restore`."""
+        return pickle.dumps({name: value for name, value in vars(self).items() if name != "rng"})
+
+    def restore(self, state: bytes) -> None:
+        """Go back to a state."""
+        vars(self).update(pickle.loads(state))
 
     def of_module(self, module: int) -> list[Item]:
         """Return the items of a module, in an order that definitions allow and `orders` shuffles."""
@@ -336,9 +345,9 @@ def writer_static(item: Item, writer: Writer, argument: str) -> str:
 
 
 def _closure(item: Item, writer: Writer) -> str:
-    local = f"k{item.style.local}"
+    local = f"times{item.style.local}"
     factory = (
-        f"def {item.name}_make({local}, more):\n"
+        f"def {item.name}_make(k, more):\n    {local} = k + 1\n"
         f"    def inner(x):\n        return (x * {local} + more['m'] + {item.knobs[0]}) % 9973\n"
         f"    return inner\n"
     )
@@ -565,7 +574,7 @@ def make_package(rng: random.Random) -> Package:
     """Make a package of some twenty items: a few of every module, and all that the entry uses."""
     package = Package(rng)
     for module in reversed(range(N_MODULES)):
-        kinds = [*SIMPLE[:3], *rng.sample([*KINDS], 5)] if module else rng.sample([*KINDS], 2)
+        kinds = [*rng.sample(SIMPLE, 2), *rng.sample([*KINDS], 4)] if module else rng.sample([*KINDS], 2)
         for kind in kinds:
             add_item(package, kind, module)
     items = [*package.items.values()]

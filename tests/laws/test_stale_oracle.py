@@ -1,6 +1,5 @@
 """Random edits of random packages: a result found under a code version is the result a fresh run would give."""
 
-import copy
 import importlib
 import json
 import os
@@ -53,12 +52,13 @@ class Oracle:
         names = edit_names(self.rng)
         while sum(self.applied.values()) < n_edits:
             package = make_package(self.rng)
-            history = [snapshot(package)]
+            history = [package.snapshot()]
             self.look(package, "new package", processes=False)
             for _ in range(EDITS_PER_PACKAGE):
                 name = next(names)
                 if self.rng.random() < 0.05:
-                    package, name = snapshot(self.rng.choice(history)), "revert"
+                    package.restore(self.rng.choice(history))
+                    name = "revert"
                 elif not EDITS[name].apply(package):
                     continue
                 self.applied[name] += 1
@@ -69,7 +69,7 @@ class Oracle:
                     assert len(self.values) == known, f"seed {self.seed}: reverting an edit did not hit"
                 elif EDITS[name].is_idle and self.last != before:
                     self.reruns[name] += 1
-                history.append(snapshot(package))
+                history.append(package.snapshot())
 
     def look(self, package: Package, edit: str, *, processes: bool) -> None:
         """Evaluate a package freshly and compare with what the cache says."""
@@ -89,11 +89,6 @@ class Oracle:
         self.last = key
 
         assert found == fresh, f"stale: {where}"
-
-
-def snapshot(package: Package) -> Package:
-    """Copy a package, except for its source of randomness."""
-    return copy.deepcopy(package, {id(package.rng): package.rng})
 
 
 def load(folder: Path, name: str, package: Package) -> ModuleType:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,8 @@ def in_child() -> Callable[[Callable[[], object]], int]:
             try:
                 function()
                 code = 0
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(code)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -205,3 +205,18 @@ def test_a_broken_message_does_not_hide_the_failure():
             raise RuntimeError("no text")
 
     assert Failed.from_exception(Broken()).message == "(its message raised RuntimeError)"
+
+
+def test_merge_folds_in_chunks_with_the_same_result() -> None:
+    """With merge, no accumulator sees more than a chunk, and the result is that of one long fold."""
+    largest = [0]
+
+    def add(seen: list[int], value: int) -> list[int]:
+        largest[0] = max(largest[0], len(seen))
+        return [*seen, value]
+
+    items = [Item(value=v, params={}, label=str(v), index=v) for v in range(3000)]
+    folded = reduce_items(reduce(list, add, merge=lambda left, right: left + right), items)
+
+    assert folded == list(range(3000))
+    assert largest[0] < 1024

@@ -92,7 +92,9 @@ def test_nan_propagates_unless_told_otherwise():
     shown = stat([1.0, NAN, 3.0])
     skipped = stat([1.0, NAN, 3.0], nan="skip")
 
-    assert math.isnan(shown.mean) and math.isnan(shown.min) and (shown.n, shown.n_nan) == (3, 1)
+    assert math.isnan(shown.mean)
+    assert math.isnan(shown.min)
+    assert (shown.n, shown.n_nan) == (3, 1)
     assert (skipped.mean, skipped.min, skipped.n, skipped.n_nan) == (2.0, 1.0, 2, 1)
     with pytest.raises(ReducerError, match="is NaN") as caught:
         stat([1.0, NAN], nan="raise")
