@@ -8,14 +8,15 @@
 The source counts by content: touch or move the file and nothing runs; change one number and everything behind it does.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
-import sklearn.datasets
 
 import flowlib as fl
 
-WINES = Path(sklearn.datasets.__file__).parent / "data" / "wine_data.csv"
+SKLEARN = find_spec("sklearn")  # found, not imported: only the table that comes with it is of interest
+WINES = Path(str(SKLEARN and SKLEARN.origin)).parent / "datasets" / "data" / "wine_data.csv"
 MEASURES = [
     "alcohol", "malic_acid", "ash", "alcalinity", "magnesium", "phenols", "flavanoids", "other_phenols",
     "proanthocyanins", "colour", "hue", "dilution", "proline",

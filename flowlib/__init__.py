@@ -5,6 +5,8 @@ reuses the rest, because every result is filed under a key made of the code, the
 `fan_out` expands a parameter space into nodes, `fan_in` reduces them.
 """
 
+import sys
+
 from flowlib.api import arun, digest, plan, run, start, why
 from flowlib.config import configure
 from flowlib.engine.handle import Run
@@ -65,6 +67,11 @@ from flowlib.sweep.result import SweepResult
 from flowlib.sweep.space import Space, axis, cases, grid, sample, seeds, zipped
 
 __version__ = "0.1.0"
+
+if "IPython" in sys.modules:  # a notebook or a shell: show nodes, plans and results as tables
+    from flowlib.notebook import register_if_running
+
+    register_if_running()
 
 __all__ = [
     "__version__",

@@ -58,7 +58,8 @@ class _Warner:
             self._messages.append(event.message)
 
     def warn(self) -> None:
-        for message in self._messages:
+        messages, self._messages = self._messages, []
+        for message in messages:
             warnings.warn(message, FlowWarning, stacklevel=3)
 
 
@@ -137,7 +138,8 @@ def start(target: Any, **options: Unpack[RunKeywords]) -> Run[Any]:
     >>> fl.start(one(), cache=False).result()
     1
     """
-    return Run(target, _started_options(target, options))
+    made, warner = _started_options(target, options)
+    return Run(target, made, warner.warn)
 
 
 @overload
@@ -154,7 +156,10 @@ async def arun(target: Any, **options: Unpack[RunKeywords]) -> Any:
     >>> asyncio.run(fl.arun(one(), cache=False))
     1
     """
-    return await Run(target, _started_options(target, options)).wait()
+    made, warner = _started_options(target, options)
+    result = await Run(target, made, warner.warn).wait()
+    warner.warn()
+    return result
 
 
 def plan(target: object, *, cache: Cache = None, workers: int | None = None, force: Collection[str] = ()) -> Plan:
@@ -219,14 +224,14 @@ def _options(
     return options, warner
 
 
-def _started_options(target: object, given: Mapping[str, Any]) -> RunOptions:
+def _started_options(target: object, given: Mapping[str, Any]) -> tuple[RunOptions, _Warner]:
     for name in given:
         if name not in RunKeywords.__annotations__:
             raise TypeError(f"run() got an unexpected keyword argument {name!r}")
     settings = {name: given.get(name) for name in ("workers", "executor", "on_error")}
     settings["progress"] = given.get("progress", False)
     rest = (given.get("tags", ()), given.get("force", ()), given.get("observers", ()))
-    return _options(target, settings, given.get("cache"), given.get("deadline"), *rest)[0]
+    return _options(target, settings, given.get("cache"), given.get("deadline"), *rest)
 
 
 def _display(target: object, mode: ProgressMode) -> Observer | None:

@@ -30,7 +30,7 @@ from flowlib.sweep.result import SweepResult
 from flowlib.sweep.space import Space
 from flowlib.views import html
 from flowlib.views.html import SPACE, Html, tag
-from flowlib.views.text import format_bytes, format_count, format_seconds, one_line, short_repr
+from flowlib.text import format_bytes, format_count, format_seconds, one_line, short_repr
 
 MAX_POINTS = 20
 """Points of a sweep or a space that are shown; the others are counted."""
@@ -261,7 +261,10 @@ def _points_table(points: tuple[Point, ...], labels: tuple[str, ...]) -> Html:
 
 def _cell(row: Mapping[str, Any], name: str) -> object:
     """Return one value; empty for a parameter that this point does not set."""
-    return _code(preview(row[name], 60)) if name in row else None
+    if name not in row:
+        return None
+    value = row[name]
+    return _code(f"{value:.6g}" if type(value) is float else preview(value, 60))
 
 
 def _label(label: str, failed: bool) -> Html:

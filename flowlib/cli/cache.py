@@ -26,7 +26,7 @@ from flowlib.ids import Key
 from flowlib.store import maintain
 from flowlib.store.local import LocalStore, open_store
 from flowlib.views.table import Column, render_table
-from flowlib.views.text import format_bytes, format_count, format_seconds
+from flowlib.text import format_bytes, format_count, format_seconds
 
 MAX_ROWS = 200
 _SHORTEST_PREFIX = 6

@@ -27,7 +27,7 @@ from flowlib.cli.trouble import short_path
 from flowlib.errors import UsageError, near_miss
 from flowlib.graph.task import Task
 from flowlib.hashing.file import Dir, File
-from flowlib.views.text import one_line, short_repr
+from flowlib.text import one_line, short_repr
 
 _EMPTY = inspect.Parameter.empty
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -127,7 +127,7 @@ def options_of(entry: Any, named: str) -> Options:
                 {"type": shown},
                 "Write a function `pipeline` that makes it and calls the task.",
             )
-    return Options(named=named, doc=inspect.getdoc(entry) or "", options=tuple(options))
+    return Options(named=named, doc=inspect.getdoc(getattr(entry, "func", entry)) or "", options=tuple(options))
 
 
 def parsed_so_far(
@@ -177,7 +177,13 @@ def unknown_word(word: str, known: Iterable[str], *, otherwise: str = "") -> Usa
 def own_flags(app: App) -> list[str]:
     """Return how a command's own options are spelled."""
     collection = app.assemble_argument_collection()
-    return [name for argument in collection if argument.parse for name in argument.names if name.startswith("--")]
+    return [
+        name
+        for argument in collection
+        if argument.parameter.parse is not False
+        for name in argument.names
+        if name.startswith("--")
+    ]
 
 
 def _unfit(error: CycloptsError) -> UsageError:

@@ -15,7 +15,7 @@ from flowlib.events import Event, Noticed, Observer
 from flowlib.graph.args import targets_of
 from flowlib.graph.graph import Graph
 from flowlib.views.progress import choose_progress
-from flowlib.views.text import one_line
+from flowlib.text import one_line
 
 
 class _NoticePrinter:

@@ -14,7 +14,7 @@ from flowlib.errors import UsageError, near_miss
 from flowlib.graph.args import targets_of
 from flowlib.graph.graph import Graph
 from flowlib.planning.explain import Explanation
-from flowlib.views.text import format_count
+from flowlib.text import format_count
 
 SHOWN = 5
 """Nodes explained in text; further ones that are not cached are counted."""

@@ -133,6 +133,14 @@ class Announcer:
         """Say once that a result is used but not stored."""
         self.notice("not-kept", f"The result of task {node._fl_task.name!r} was not kept: {reason}.")
 
+    def not_deterministic(self, node: Node) -> None:
+        """Say once that a task gave another result when it had to run again."""
+        message = (
+            f"Task {node._fl_task.name!r} gave another result when its lost one was computed again; what depends on it "
+            "is computed from the new one. Make it deterministic, for instance with a fixed seed."
+        )
+        self.notice("not-deterministic", message)
+
     def _site(self, node: Node) -> str:
         """Return `file:line` of a node's call; sweeps make thousands of calls in one place."""
         place = (node._fl_code, node._fl_offset)

@@ -1,7 +1,7 @@
 """What the runs of one `flowlib.run` call share: the outermost run and those inside its tasks."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -9,6 +9,7 @@ import attrs
 
 from flowlib.clock import Clock
 from flowlib.config import Settings
+from flowlib.engine.flight import Circles
 from flowlib.engine.observe import Emitter
 from flowlib.engine.stop import Stop
 from flowlib.execution.threads import ThreadPool
@@ -39,9 +40,10 @@ class RunContext:
     log: RunLog | None = None
     """The log of the run on disk; None without a cache directory."""
     tags: tuple[str, ...] = ()
-    environ: Mapping[str, str] = attrs.field(factory=dict)
     chain: frozenset[Key] = frozenset()
     """Keys being computed by the tasks this run is inside of: waiting for one of them would be for ever."""
+    circles: Circles = attrs.field(factory=Circles)
+    """What the runs inside the tasks of this run wait for."""
     is_inner: bool = False
     first_id: int = 0
     """Where this run's node ids start in the event stream."""

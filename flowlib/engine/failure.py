@@ -1,15 +1,17 @@
 """Show a failure so that the user sees their own code first: their exception, a note with the call, our frames folded."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 
-from flowlib.errors import SweepFailed
+from flowlib.errors import ExpansionLimit, InternalError, SweepFailed
 from flowlib.graph.node import Node, site_of
 from flowlib.planning.key import preview
 
 _SHOWN = 8
 """Groups of equal errors listed; more would hide the first."""
+_NOTES = 5
+"""Runs inside tasks that add a note to an error on its way out; a recursion would add hundreds."""
 
 
 def describe_call(node: Node, width: int = 60) -> str:
@@ -26,7 +28,8 @@ def annotate(error: BaseException, node: Node) -> BaseException:
         f"  called at {site_of(node)}\n"
         f"  run it alone: call {node._fl_task.name}.fn(...) with these arguments, or flowlib.run(node, executor='inline')"
     )
-    if note not in getattr(error, "__notes__", ()):
+    notes = getattr(error, "__notes__", ())
+    if note not in notes and sum(text.startswith("in task ") for text in notes) < _NOTES:
         error.add_note(note)
     return error.with_traceback(_folded(error.__traceback__))
 
@@ -71,6 +74,22 @@ def combined(errors: Mapping[Node, BaseException]) -> BaseException:
     )
     failed.__cause__ = next(iter(errors.values()))
     return failed
+
+
+def needs_itself(node: Node) -> ExpansionLimit:
+    """Return the error of a call that cannot end before it has ended."""
+    return ExpansionLimit(
+        f"Task {node._fl_task.name!r} asks for its own result while it is being computed.",
+        {"called at": site_of(node), "call": describe_call(node)},
+        "Give the recursion an end: call it with other arguments, or not at all.",
+    )
+
+
+def stuck(story: Iterable[str]) -> InternalError:
+    """Return the error of a run that has open nodes and nothing to do."""
+    return InternalError(
+        "The run cannot go on, though nodes are open.", {"open": "\n".join(story)}, "Please report it."
+    )
 
 
 def _first_line(error: BaseException) -> str:

@@ -40,7 +40,7 @@ class _Feed:
             return
         try:
             self.reduction.add(self.next, value)
-        except Exception as error:  # the user's reducer may raise; the reduction fails when it is its turn
+        except BaseException as error:  # the user's reducer may raise; the reduction fails when it is its turn
             self.error = error
 
     def finish(self) -> Any:
@@ -85,7 +85,7 @@ class Feeds:
             return
         others = len(self._graph.dependents[number]) > 1
         for feed in feeds:
-            feed.offer(number, private_copy(value)[0] if others and not is_immutable(value) else value)
+            feed.offer(number, private_copy(value, whatever_size=True)[0] if others and not is_immutable(value) else value)
         if not others:
             values.drop(number)
 

@@ -1,13 +1,18 @@
 """A run in the background: ask how it goes, pause it, cancel it, wait for it."""
 
+import contextlib
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
 import attrs
 
-from flowlib.engine.run import RunOptions, execute
+from flowlib.engine.context import current_run
+from flowlib.engine.run import RunOptions, current_chain, execute
 from flowlib.engine.stop import Stop
+from flowlib.errors import FlowWarning
 from flowlib.events import Event, RunFinished, RunStatus
 from flowlib.graph.args import targets_of
 from flowlib.graph.graph import Graph
@@ -29,19 +34,25 @@ class _Recorder:
 class Run(Generic[R]):
     """A run that goes on in a thread of its own. Made by `flowlib.start`."""
 
-    def __init__(self, target: R, options: RunOptions) -> None:
+    def __init__(self, target: R, options: RunOptions, warn: Callable[[], None]) -> None:
+        outer = current_run.get()
         self._target = target
-        self._stop = Stop()
+        self._warn = warn
+        self._has_ended = False
+        self._stop = Stop(None if outer is None else outer.stop)
         self._recorder = _Recorder()
         self._future: Future[R] = Future()
-        options = attrs.evolve(options, observers=(*options.observers, self._recorder))
-        self._thread = threading.Thread(target=self._run, args=(options,), name="flowlib-run", daemon=True)
+        circles = options.circles if outer is None else outer.circles
+        observers = (*options.observers, self._recorder)
+        options = attrs.evolve(options, observers=observers, chain=current_chain(), circles=circles)
+        run = copy_context().run
+        self._thread = threading.Thread(target=run, args=(self._run, options), name="flowlib-run", daemon=True)
         self._thread.start()
 
     @property
     def status(self) -> RunStatus:
         """`running`, `done`, `failed` or `cancelled`."""
-        if not self._future.done():
+        if not self._has_ended:
             return "running"
         ends = [event.status for event in self._recorder.events if isinstance(event, RunFinished)]
         return ends[-1] if ends else "failed"
@@ -62,7 +73,14 @@ class Run(Generic[R]):
         Raises:
             TimeoutError: The run still goes on after `timeout_s`; it is not stopped by that.
         """
-        return self._future.result(timeout_s)
+        try:
+            result = self._future.result(timeout_s)
+        except BaseException:
+            with contextlib.suppress(FlowWarning):  # where warnings are errors, the run's own error goes first
+                self._warn()
+            raise
+        self._warn()
+        return result
 
     def cancel(self) -> None:
         """Start nothing new; what runs is finished and kept. `result` then raises `RunStopped`."""
@@ -87,11 +105,14 @@ class Run(Generic[R]):
             raise
 
     def _run(self, options: RunOptions) -> None:
+        current_run.set(None)  # in this copy of the caller's context: the run joins no other
         try:
             result = execute(self._target, options, self._stop)
         except BaseException as error:  # handed to whoever asks for the result
+            self._has_ended = True
             self._settle(error=error)
         else:
+            self._has_ended = True
             self._settle(result=result)
 
     def _settle(self, *, result: Any = None, error: BaseException | None = None) -> None:

@@ -16,10 +16,12 @@ class Emitter:
         observers: They are called in this order, one event at a time. One whose attribute `notices_only` is true gets
             only `Noticed`, so that its presence alone does not cost an event per node.
         log: Whether notices go to loguru, too.
+        outer: Gets every event, too: the emitter of the run this one is inside of.
     """
 
-    def __init__(self, observers: Sequence[Observer], *, log: bool = False) -> None:
+    def __init__(self, observers: Sequence[Observer], *, log: bool = False, outer: "Emitter | None" = None) -> None:
         self._log = log
+        self._outer = outer
         self._observers = [observer for observer in observers if not getattr(observer, "notices_only", False)]
         self._notice_takers = [observer for observer in observers if getattr(observer, "notices_only", False)]
         self._told: set[str] = set()
@@ -29,29 +31,36 @@ class Emitter:
     @property
     def is_watched(self) -> bool:
         """Whether anyone listens; without observers nobody should make an event."""
-        return bool(self._observers)
+        return bool(self._observers) or (self._outer is not None and self._outer.is_watched)
 
     def emit(self, event: Event) -> None:
         """Hand one event to every observer."""
-        with self._one_at_a_time:
-            for observer in tuple(self._observers):
-                try:
-                    observer.on_event(event)
-                except Exception as error:  # any observer may be broken in any way
-                    self._observers.remove(observer)
-                    message = f"observer {type(observer).__name__} was dropped: {type(error).__name__}: {error}"
-                    self.notice(event.at, "observer-dropped", message)
+        if self._outer is not None:
+            self._outer.emit(event)
+        self._tell(self._observers, event)
 
     def notice(self, at: float, kind: str, message: str) -> None:
         """Tell the user something, each text once per run."""
-        if message in self._told:
-            return
-        self._told.add(message)
+        if self._outer is not None:
+            self._outer.notice(at, kind, message)
+        with self._one_at_a_time:
+            if message in self._told:
+                return
+            self._told.add(message)
         if self._log:
             from loguru import logger
 
             logger.warning("{}: {}", kind, message)
         event = Noticed(at=at, kind=kind, message=message)
-        for observer in self._notice_takers:
-            observer.on_event(event)
-        self.emit(event)
+        self._tell(self._notice_takers, event)
+        self._tell(self._observers, event)
+
+    def _tell(self, observers: list[Observer], event: Event) -> None:
+        with self._one_at_a_time:
+            for observer in tuple(observers):
+                try:
+                    observer.on_event(event)
+                except Exception as error:  # any observer may be broken in any way
+                    observers.remove(observer)
+                    message = f"observer {type(observer).__name__} was dropped: {type(error).__name__}: {error}"
+                    self.notice(event.at, "observer-dropped", message)

@@ -12,6 +12,7 @@ from flowlib.config import Settings, environment, load_settings
 from flowlib.engine.context import RunContext, current_run
 from flowlib.engine.engine import Engine
 from flowlib.engine.failure import combined
+from flowlib.engine.flight import Circles
 from flowlib.engine.observe import Emitter
 from flowlib.engine.stop import Stop, interrupts
 from flowlib.engine.stores import store_for
@@ -26,10 +27,14 @@ from flowlib.graph.graph import Graph
 from flowlib.hashing.file import Dir, File
 from flowlib.hashing.identity import Identity
 from flowlib.history.log import RunLog
-from flowlib.ids import Digest, new_run_id
+from flowlib.ids import Digest, Key, new_run_id
 from flowlib.planning.decide import Planner
 from flowlib.planning.key import KeyMaker
+from flowlib.scheduling.states import FINAL_STATES
 from flowlib.store.base import Store
+
+_INNER_SETTINGS = ("on_error", "executor", "strict", "max_nodes")
+"""What a run inside a task may have otherwise than the outer one. It never has workers of its own."""
 
 Cache = str | os.PathLike[str] | Store | bool | None
 
@@ -45,6 +50,12 @@ class RunOptions:
     deadline_s: float | None = None
     force: Collection[str] = ()
     clock: Clock = attrs.field(factory=SystemClock)
+    given: Collection[str] = ()
+    """Names of the settings that the call itself was given."""
+    chain: frozenset[Key] = frozenset()
+    """Keys being computed by the tasks that the call was made in, when the run does not join theirs."""
+    circles: Circles = attrs.field(factory=Circles)
+    """What the runs inside those tasks wait for."""
 
 
 def options_from(arguments: Mapping[str, Any], **options: Any) -> RunOptions:
@@ -61,7 +72,8 @@ def options_from(arguments: Mapping[str, Any], **options: Any) -> RunOptions:
     given = dict(arguments)
     if isinstance(cache, (str, os.PathLike, bool)):
         given["cache"] = cache if isinstance(cache, bool) else os.fspath(cache)
-    return RunOptions(settings=load_settings(given), **options)
+    names = [name for name, value in given.items() if value is not None]
+    return RunOptions(settings=load_settings(given), given=names, **options)
 
 
 def execute(target: Any, options: RunOptions, stop: Stop | None = None) -> Any:
@@ -73,23 +85,44 @@ def execute(target: Any, options: RunOptions, stop: Stop | None = None) -> Any:
         KeyboardInterrupt: Ctrl-C; what had finished is kept.
     """
     graph = Graph(targets_of(target))
-    context, trouble = open_context(options, stop or Stop())
-    if trouble:
-        context.emitter.notice(context.clock.now(), "store-unusable", trouble)
-    engine = _engine(target, graph, context, options)
-    if context.is_inner:
-        engine.run()
-        return _result(target, engine, context)
-    context.emitter.emit(_started(context, graph))
-    began = context.clock.monotonic()
-    status: RunStatus = "cancelled"
-    try:
-        with interrupts(context.stop):
-            engine.run()
-        status = _status(engine, context)
-    finally:
-        _close(context, engine, status, began)
+    stop = stop or Stop()
+    with interrupts(stop):
+        context, trouble = open_context(options, stop)
+        if trouble:
+            context.emitter.notice(context.clock.now(), "store-unusable", trouble)
+        engine = _engine(target, graph, context, options)
+        if context.is_inner:
+            _run_inner(engine, context)
+        else:
+            _run_whole(engine, context)
     return _result(target, engine, context)
+
+
+def _run_inner(engine: Engine, context: RunContext) -> None:
+    try:
+        engine.run()
+    finally:
+        with context.stop.closing():
+            engine.close()
+
+
+def _run_whole(engine: Engine, context: RunContext) -> None:
+    began = context.clock.monotonic()
+    status: RunStatus = "failed"
+    try:
+        now, n_nodes = context.clock.now(), len(engine.graph)
+        context.emitter.emit(RunStarted(run=context.run, at=now, n_nodes=n_nodes, tags=context.tags))
+        engine.run()
+        status = _status(engine, context)
+    except KeyboardInterrupt:
+        status = "cancelled"
+        raise
+    finally:
+        with context.stop.closing():
+            try:
+                engine.close()
+            finally:
+                _close(engine, context, status, began)
 
 
 def open_context(options: RunOptions, stop: Stop, *, looking: bool = False) -> tuple[RunContext, str]:
@@ -100,20 +133,18 @@ def open_context(options: RunOptions, stop: Stop, *, looking: bool = False) -> t
         stop: Stops the run.
         looking: Whether nothing will run, so that no log is begun and no thread prepared.
     """
-    outer, job = current_run.get(), running_job.get()
-    if outer is not None and job is not None:
-        chain = outer.chain | ({job.key} if job.key is not None else set())
-        store = None if options.cache is False else outer.store
-        inner_stop, first_id = Stop(outer.stop), next(outer.inner_ids)
-        return attrs.evolve(outer, store=store, chain=chain, stop=inner_stop, is_inner=True, first_id=first_id), ""
-    store, trouble = store_for(options.cache, options.settings)
+    outer = current_run.get()
+    if outer is not None and running_job.get() is not None:
+        return _inner_context(outer, options)
+    store, trouble = store_for(options.cache, options.settings, looking=looking)
     run = new_run_id(options.clock.now())
     observers = list(options.observers)
     root = getattr(store, "root", None)
     log = RunLog(root / "runs", run) if root is not None and not looking else None
     if log is not None:
         observers.append(log)
-    identity, environ = Identity(), environment()
+    memo = getattr(store, "file_memo", None)
+    identity, environ = Identity(files=memo() if memo is not None else None), environment()
     inline = options.settings.executor == "inline"
     return RunContext(
         run=run,
@@ -127,7 +158,39 @@ def open_context(options: RunOptions, stop: Stop, *, looking: bool = False) -> t
         stop=stop,
         pool=None if inline else ThreadPool(options.settings.n_workers),
         tags=options.tags,
+        chain=options.chain,
+        circles=options.circles,
     ), trouble
+
+
+def _inner_context(outer: RunContext, options: RunOptions) -> tuple[RunContext, str]:
+    """Return the parts of a run inside a task: those of the outer run, but for what the call says otherwise."""
+    own = {name: getattr(options.settings, name) for name in _INNER_SETTINGS if name in options.given}
+    store, trouble = outer.store, ""
+    if options.cache is not None and options.cache is not True:
+        store, trouble = store_for(options.cache, options.settings)
+    observers = [observer for observer in options.observers if not getattr(observer, "notices_only", False)]
+    context = attrs.evolve(
+        outer,
+        settings=attrs.evolve(outer.settings, **own),
+        store=store,
+        keys=outer.keys.for_inner_run(),
+        emitter=Emitter(observers, outer=outer.emitter) if observers else outer.emitter,
+        pool=None if own.get("executor") == "inline" else outer.pool,
+        chain=current_chain(),
+        stop=Stop(outer.stop),
+        is_inner=True,
+        first_id=next(outer.inner_ids),
+    )
+    return context, trouble
+
+
+def current_chain() -> frozenset[Key]:
+    """Return the keys being computed by the tasks that the calling code is inside of."""
+    outer, job = current_run.get(), running_job.get()
+    if outer is None or job is None:
+        return frozenset()
+    return outer.chain | {job.key} if job.key is not None else outer.chain
 
 
 def planner_for(graph: Graph, context: RunContext, force: Collection[str] = ()) -> Planner:
@@ -140,7 +203,13 @@ def planner_for(graph: Graph, context: RunContext, force: Collection[str] = ()) 
 
 
 def _engine(target: Any, graph: Graph, context: RunContext, options: RunOptions) -> Engine:
-    worker = Worker(store=context.store, identity=context.identity, clock=context.clock, call_in_run=context.call)
+    worker = Worker(
+        store=context.store,
+        identity=context.identity,
+        clock=context.clock,
+        call_in_run=context.call,
+        strict=context.settings.strict,
+    )
     executor: Executor
     if context.pool is None:
         executor = InlineExecutor(worker)
@@ -151,34 +220,40 @@ def _engine(target: Any, graph: Graph, context: RunContext, options: RunOptions)
     return Engine(context, graph, targets_of(target), planner, executor, options.deadline_s)
 
 
-def _started(context: RunContext, graph: Graph) -> RunStarted:
-    return RunStarted(run=context.run, at=context.clock.now(), n_nodes=len(graph), tags=context.tags)
-
-
 def _status(engine: Engine, context: RunContext) -> RunStatus:
+    if context.stop.cause == "interrupt":
+        return "cancelled"
     if engine.errors:
         return "failed"
-    return "cancelled" if context.stop.cause else "done"
+    return "cancelled" if "cancelled" in engine.scheduler.states else "done"
 
 
-def _close(context: RunContext, engine: Engine, status: RunStatus, began: float) -> None:
-    counts = Counter[str](engine.scheduler.states)
-    now = context.clock.now()
-    duration_s = context.clock.monotonic() - began
-    context.emitter.emit(RunFinished(at=now, status=status, duration_s=duration_s, counts=dict(counts)))
-    if context.log is not None:
-        context.log.close()
+def _close(engine: Engine, context: RunContext, status: RunStatus, began: float) -> None:
+    """Let go of the threads, and give the log its end; what it could not write is told before that."""
     if context.pool is not None:
         context.pool.close()
+    if context.log is not None:
+        context.log.flush()
+        trouble = context.log.take_error()
+        if trouble is not None:
+            message = f"The log of this run is not complete: {trouble}."
+            context.emitter.notice(context.clock.now(), "log-incomplete", message)
+    counts = Counter[str](state if state in FINAL_STATES else "cancelled" for state in engine.scheduler.states)
+    duration_s = context.clock.monotonic() - began
+    end = RunFinished(at=context.clock.now(), status=status, duration_s=duration_s, counts=dict(counts))
+    context.emitter.emit(end)
+    if context.log is not None:
+        context.log.close()
 
 
 def _result(target: Any, engine: Engine, context: RunContext) -> Any:
-    if engine.errors:
-        raise combined(engine.errors)
+    failed = combined(engine.errors) if engine.errors else None
     if context.stop.cause == "interrupt":
         error = KeyboardInterrupt()
         error.add_note("flowlib: finished results are kept; run again to go on from here")
-        raise error
+        raise error from failed
+    if failed is not None:
+        raise failed
     values = {}
     for number in engine.targets:
         if not engine.values.has(number):

@@ -2,7 +2,8 @@
 
 Rules: the first Ctrl-C asks the run to drain (start nothing new, keep what finishes); the second raises
 KeyboardInterrupt at once. The handler only sets a flag and wakes the loop, so no instruction of the engine or the
-store is ever torn in two by the first one. Signals reach only the main thread; elsewhere nothing is installed.
+store is ever torn in two by the first one; and none raises while a run is closed, so that leases are given back and
+the log gets its end. Signals reach only the main thread; elsewhere nothing is installed.
 """
 
 import signal
@@ -26,6 +27,7 @@ class Stop:
         self._outer = outer
         self._cause: StopCause = ""
         self._is_paused = False
+        self._n_closing = 0
         self._wake: Callable[[], None] = lambda: None
 
     @property
@@ -37,6 +39,23 @@ class Stop:
     def is_paused(self) -> bool:
         """Whether nothing new may be started for now."""
         return self._is_paused or (self._outer is not None and self._outer.is_paused)
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether a run is being closed, which takes a moment and must not be torn."""
+        return self._n_closing > 0
+
+    @contextmanager
+    def closing(self) -> Iterator[None]:
+        """Let no interrupt be raised inside the block."""
+        outermost = self
+        while outermost._outer is not None:
+            outermost = outermost._outer
+        outermost._n_closing += 1
+        try:
+            yield
+        finally:
+            outermost._n_closing -= 1
 
     def attach(self, wake: Callable[[], None]) -> None:
         """Tell how to wake the loop that watches this flag."""
@@ -63,7 +82,7 @@ def interrupts(stop: Stop) -> Iterator[None]:
         return
 
     def on_interrupt(number: int, frame: FrameType | None) -> None:
-        if stop.cause == "interrupt":
+        if stop.cause == "interrupt" and not stop.is_closing:
             raise KeyboardInterrupt
         stop.request("interrupt")
 

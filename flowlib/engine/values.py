@@ -1,19 +1,22 @@
 """Which values are in memory, which are in the store, and in what form a consumer gets them.
 
-Invariant: a value in memory is handed to a consumer as it is only when it is immutable or the consumer is the last one;
-every other consumer gets a copy of its own. A value leaves memory after its last consumer.
+Invariant: a value in memory is handed to a consumer as it is only when it is immutable, or when the consumer is the last
+one and nobody else can hold a part of it; every other consumer gets a copy of its own, or is watched. A value leaves
+memory after its last consumer. What could not be loaded once is made again and not asked of the store a second time.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flowlib.execution.base import Given, Input, Shared, Stored
 from flowlib.execution.sharing import is_immutable
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
-from flowlib.ids import Key, NodeId
+from flowlib.ids import Digest, Key, NodeId
 from flowlib.scheduling.scheduler import Scheduler
+from flowlib.scheduling.states import VALUE_STATES
 from flowlib.store.base import BlobLost, Entry, Payload, Store
+from flowlib.sweep.failed import Failed
 
 _UNKNOWN_S = 1.0
 """Expected seconds of a task without history; only the ratio to others matters, for the critical path."""
@@ -27,16 +30,28 @@ class Values:
         store: Where results are kept; None when caching is off.
         scheduler: Knows how many consumers are left.
         targets: Nodes whose values the user will get.
+        outputs: Digest of each known output: what a stored value must be to be used.
     """
 
-    def __init__(self, graph: Graph, store: Store | None, scheduler: Scheduler, targets: frozenset[NodeId]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        store: Store | None,
+        scheduler: Scheduler,
+        targets: frozenset[NodeId],
+        outputs: Mapping[NodeId, Digest],
+    ) -> None:
         self._graph = graph
         self._store = store
         self._scheduler = scheduler
         self._targets = targets
+        self._outputs = outputs
         self._live: dict[NodeId, Any] = {}
+        self._shared: dict[NodeId, Shared] = {}
         self._keys: dict[NodeId, Key] = {}
         self._payloads: dict[NodeId, Payload] = {}
+        self._borrowed: set[NodeId] = set()
+        self._lost: set[NodeId] = set()
         self._expected_s: dict[str, float] = {}
 
     def __getitem__(self, number: NodeId) -> Any:
@@ -45,6 +60,14 @@ class Values:
     def has(self, number: NodeId) -> bool:
         """Whether the value is in memory or in the store."""
         return number in self._live or number in self._keys
+
+    def lacking(self, number: NodeId, skip: frozenset[NodeId]) -> NodeId | None:
+        """Return a dependency whose value was there and is not any more; None if a job can start. O(dependencies)."""
+        for dependency in self._graph.dependencies[number]:
+            is_needed = dependency not in skip and self._scheduler.states[dependency] in VALUE_STATES
+            if is_needed and not self.has(dependency):
+                return dependency
+        return None
 
     def key_of(self, number: NodeId) -> Key | None:
         """Return the key under which the value is stored; None if it is not."""
@@ -56,22 +79,28 @@ class Values:
         if number in self._targets:
             self._payloads[number] = entry.payload
 
-    def made(self, number: NodeId, value: Any, key: Key | None) -> None:
-        """Take a value that a job made; `key` if it was stored, too."""
+    def made(self, number: NodeId, value: Any, key: Key | None, *, borrowed: bool = False) -> None:
+        """Take a value that a job made; `key` if it was stored, too; `borrowed` if others may hold parts of it."""
+        if borrowed:
+            self._borrowed.add(number)
         if key is not None:
             self._keys[number] = key
-            if number not in self._targets and self._only_streamed(number):
+            if number not in self._targets and number not in self._lost and self._only_streamed(number):
                 return  # reductions read it from the store, so that a fan-out of any size holds a bounded number of values
         self._live[number] = value
 
     def lose(self, number: NodeId) -> None:
-        """Forget a value that cannot be loaded."""
+        """Forget a value that cannot be loaded, or that somebody has changed."""
         self._keys.pop(number, None)
-        self._live.pop(number, None)
+        self._payloads.pop(number, None)
+        self._lost.add(number)
+        self.drop(number)
 
     def drop(self, number: NodeId) -> None:
-        """Let go of a value nobody will ask for."""
-        self._live.pop(number, None)
+        """Let go of a value nobody will ask for. What stands for a failure stays: it could not be made again."""
+        if self._scheduler.states[number] != "failed":
+            self._live.pop(number, None)
+            self._shared.pop(number, None)
 
     def fetch(self, number: NodeId) -> bool:
         """Load a target into memory; False when its stored value is lost."""
@@ -112,14 +141,22 @@ class Values:
         return self._expected_s[task]
 
     def _input(self, number: NodeId) -> Input:
+        key = self._keys.get(number)
         if number not in self._live:
-            return Stored(self._keys[number]) if number in self._keys else Given(None)
+            return Stored(key, self._outputs.get(number)) if key is not None else Given(self._stand_in(number))
         value = self._live[number]
         is_last = self._scheduler.consumers_left(number) <= 1 and number not in self._targets
-        if is_last or is_immutable(value):
+        if is_immutable(value) or (is_last and number not in self._borrowed):
             return Given(value)
-        key = self._keys.get(number)
-        return Shared(value) if key is None else Stored(key)
+        shared = self._shared.setdefault(number, Shared(value))
+        if key is None or number in self._lost:
+            return shared
+        return Stored(key, self._outputs.get(number), spare=shared)
+
+    def _stand_in(self, number: NodeId) -> Failed:
+        """Return what a node that runs in any case gets for a dependency that never ran."""
+        node, state = self._graph.nodes[number], self._scheduler.states[number]
+        return Failed(error_type="NotRun", message=f"it was {state}", task=node._fl_task.name, label=node._fl_label)
 
     def _payload(self, key: Key, store: Store) -> Payload | None:
         entry = store.find([key]).get(key)

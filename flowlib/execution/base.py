@@ -12,11 +12,13 @@ from flowlib.ids import Digest, Key, NodeId
 from flowlib.store.base import Entry, Payload
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Shared:
     """A mutable input that others use too: the worker copies it if it is small, and checks it afterwards if not."""
 
     value: Any
+    first: Digest | None = None
+    """What a large one was when it was first lent; it must still be that each time."""
 
 
 @attrs.frozen
@@ -24,6 +26,8 @@ class Stored:
     """An input that is in the store: the worker loads its own copy."""
 
     key: Key
+    output: Digest | None = None
+    """What the value must be: another run may have put another result in its place since the node was decided."""
     spare: Shared | None = None
     """The value as it is in memory, if it still is: used when the stored one cannot be loaded."""
 

@@ -3,6 +3,7 @@
 Invariant: `perform` never raises. Whatever goes wrong in user code or in the store comes back as an `Outcome`.
 """
 
+import contextlib
 import copy
 import inspect
 import threading
@@ -111,10 +112,14 @@ class Worker:
         """Return a value that others use too, or a copy of it."""
         if is_immutable(source.value):
             return source.value
-        return watch.lend(_parameter_of(job, node), source.value, owner=node)
+        if source.first is None and is_large(source.value):
+            with contextlib.suppress(Exception):  # no digest, or a hook of the user's own class raised
+                source.first = self.identity.digest(source.value)
+        return watch.lend(_parameter_of(job, node), source.value, source.first, owner=node)
 
     def _load(self, job: Job, node: Node, source: Stored, entry: Entry | None, watch: Watch) -> Any:
-        if entry is not None and entry.payload.kept and self.store is not None:
+        is_right = entry is not None and source.output in (None, entry.output)
+        if entry is not None and is_right and entry.payload.kept and self.store is not None:
             try:
                 return self.store.load(entry.payload)
             except BlobLost:

@@ -39,7 +39,7 @@ def encode_array(value: Any, walk: Walk) -> bytes | Node:
     if dtype.kind == "O":
         return Node(head + b"O", (plain.ravel().tolist(),), label=_items_label)
     if dtype.kind == "T":
-        return Node(head + b"T", (plain.ravel().tolist(), getattr(dtype, "na_object", None)), label=_items_label)
+        return Node(head + b"T", (plain.ravel().tolist(), *_text_facts(dtype)), label=_items_label)
     size = plain.size * _significant_bytes(dtype)
     return walk.stream(head + b"#" + text(_dtype_name(dtype)), size, _pieces(plain))
 
@@ -80,7 +80,7 @@ def encode_dtype(value: Any, walk: Walk) -> Node:
     if value.subdtype is not None:
         return named("numpy.dtype", *value.subdtype)
     if value.kind == "T":
-        return named("numpy.dtype", "StringDType", getattr(value, "na_object", None), value.coerce)
+        return named("numpy.dtype", "StringDType", *_text_facts(value))
     return named("numpy.dtype", _dtype_name(value))
 
 
@@ -107,6 +107,11 @@ def encode_generator(value: Any, walk: Walk) -> Node:
     raise Refused(
         value, "a random generator changes when it is used", "Pass a seed and make the generator in the task."
     )
+
+
+def _text_facts(dtype: Any) -> tuple[object, ...]:
+    """Return what tells the text types of numpy apart: how missing texts are kept, whether other objects become texts."""
+    return ([dtype.na_object] if hasattr(dtype, "na_object") else []), dtype.coerce
 
 
 def _dtype_name(dtype: Any) -> str:
@@ -160,4 +165,4 @@ def _field_label(names: Any, i: int) -> str:
 
 
 def _items_label(names: Any, i: int) -> str:
-    return "" if i == 0 else ".dtype.na_object"
+    return "" if i == 0 else ".dtype"

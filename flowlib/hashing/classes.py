@@ -18,7 +18,7 @@ from flowlib.hashing.parts import Description
 from flowlib.hashing.resolve import Link, Origin, qualified_name
 
 _BOOKKEEPING = frozenset([
-    "__dict__", "__weakref__", "__module__", "__doc__", "__qualname__", "__firstlineno__", "__static_attributes__",
+    "__dict__", "__weakref__", "__slotnames__", "__module__", "__doc__", "__qualname__", "__firstlineno__", "__static_attributes__",
     "__annotations__", "__annotate__", "__annotate_func__", "__annotations_cache__", "__abstractmethods__",
     "__parameters__", "__orig_bases__", "__type_params__", "__match_args__", "__signature__", "_abc_impl",
     "__dataclass_fields__", "__dataclass_params__", "__attrs_attrs__", "__attrs_props__", "__attrs_own_setattr__",

@@ -33,10 +33,10 @@ from flowlib.hashing.instances import (
     describe_module,
     describe_task,
     describe_wrapper,
-    enum_classes,
     instance_dict,
     is_task,
     portable,
+    user_classes,
 )
 from flowlib.hashing.parts import ColorOf, Description, Part, join, reachable, settle
 from flowlib.hashing.resolve import Installed, Link, Missing, qualified_name
@@ -79,7 +79,7 @@ class CodeVersions:
         self._index = index or shared_index()
         self._stand_ins = StandIns(self._index.resolver)
         self._parts: dict[object, Part] = {}
-        self._undescribed: list[tuple[Part, Link]] = []
+        self._undescribed: list[Part] = []
         self._versions: dict[int, tuple[object, CodeVersion]] = {}
         self._lock = threading.RLock()
 
@@ -108,15 +108,19 @@ class CodeVersions:
         """Return the digest of a code version alone: what `digest_value` asks for functions and classes."""
         with self._lock:
             part = self._reach(Link("", fn, qualified_name(fn)))
-        assert part.final is not None
-        return part.final
+        return part.settled
 
     def _reach(self, link: Link) -> Part:
         root = self._part(link)
-        while self._undescribed:
-            part, why = self._undescribed.pop()
-            self._fill(part, self._describe(part, why))
-        settle(root)
+        try:
+            while self._undescribed:
+                part = self._undescribed.pop()
+                self._fill(part, self._describe(part))
+            settle(root)
+        except BaseException:  # nothing half described may stay behind
+            self._undescribed.clear()
+            self._parts = {key: part for key, part in self._parts.items() if part.final is not None}
+            raise
         return root
 
     def _part(self, link: Link) -> Part:
@@ -127,8 +131,8 @@ class CodeVersions:
             key = (id(value), *link.origin.key)  # its name, and what defines it, depend on the place
         part = self._parts.get(key)
         if part is None:
-            part = self._parts[key] = Part(name=link.name, value=value)
-            self._undescribed.append((part, link))
+            part = self._parts[key] = Part(link=link)
+            self._undescribed.append(part)
         return part
 
     def _fill(self, part: Part, description: Description) -> None:
@@ -145,14 +149,13 @@ class CodeVersions:
                 facts.append(f"{link.label} is missing")
             else:
                 edges.append((link.label, self._part(link)))
-        part.name, part.text, part.task = description.name, description.text, description.task
-        part.weak = description.weak
+        part.description = description
         part.owners = frozenset(owners)
         part.edges = edges
         part.own = join(*facts)
 
-    def _describe(self, part: Part, link: Link) -> Description:
-        value = link.value
+    def _describe(self, part: Part) -> Description:
+        link, value = part.link, part.link.value
         installed = self._stand_ins.find(value)
         if installed is not None:  # only a root gets here: elsewhere installed code is a fact of its user
             return Description(name=link.name, facts=(), links=(Link("(itself)", installed, link.name),))
@@ -171,10 +174,11 @@ class CodeVersions:
             return describe_method(value)
         if "__wrapped__" in instance_dict(value):
             return describe_wrapper(value, link)
-        return self._describe_value(part, link)
+        return self._describe_value(part)
 
-    def _describe_value(self, part: Part, link: Link) -> Description:
+    def _describe_value(self, part: Part) -> Description:
         """Describe a value by its digest; functions and classes found inside it become parts of their own."""
+        link = part.link
         found: dict[int, Link] = {}
 
         def note(inner: object) -> Digest:
@@ -182,8 +186,8 @@ class CodeVersions:
             return Digest("sha256-0-0")
 
         value = portable(link)
-        enums = enum_classes(value)
-        for cls in enums:
+        classes = user_classes(value, self._index.resolver.owner_of_class)
+        for cls in classes:
             found[id(cls)] = Link("", cls, qualified_name(cls))
         try:
             digest = digest_value(value, function_digest=note, path=link.name)
@@ -194,7 +198,7 @@ class CodeVersions:
 
         def redigest(color_of: ColorOf) -> Digest:
             content = digest_value(value, function_digest=lambda inner: self._color(inner, color_of), path=link.name)
-            return join(content, *sorted(self._color(cls, color_of) for cls in enums))
+            return join(content, *sorted(self._color(cls, color_of) for cls in classes))
 
         part.redigest = redigest
         links = [attrs.evolve(inner, label=f"(inside {place})") for place, inner in enumerate(found.values())]
@@ -205,7 +209,10 @@ class CodeVersions:
         installed = self._stand_ins.find(inner)
         if isinstance(installed, Installed):
             return join("installed", str(installed.owner), installed.name)
-        return color_of(self._part(Link("", inner, qualified_name(inner))))
+        part = self._part(Link("", inner, qualified_name(inner)))
+        if part in self._undescribed:
+            raise CodeNotFound("A value makes new functions whenever it is looked at.", {"function": part.link.name})
+        return color_of(part)
 
 
 def _read_out(root: Part) -> CodeVersion:
@@ -214,22 +221,25 @@ def _read_out(root: Part) -> CodeVersion:
     weak: set[str] = set()
     tasks: set[str] = set()
     for part in reachable(root):
-        digest = part.own if part.redigest is None else part.final
-        assert digest is not None and part.final is not None
-        if parts.get(part.name, digest) == digest:
-            parts[part.name] = digest
-        else:  # two lambdas, two products of one factory
-            count = 2
-            while f"{part.name} #{count}" in parts:
-                count += 1
-            parts[f"{part.name} #{count}"] = digest
-        if part.text:
-            texts[digest] = part.text
-        if part.weak:
-            weak.add(part.name)
-        if part.task and part is not root:
-            tasks.add(part.task)
+        description, digest = part.description, part.shown
+        parts[_free_name(description.name, digest, parts)] = digest
+        if description.text:
+            texts[digest] = description.text
+        if description.weak:
+            weak.add(description.name)
+        if description.task and part is not root:
+            tasks.add(description.task)
         for owner in part.owners:
             parts[str(owner)] = join(owner.name, owner.version)
-    assert root.final is not None
-    return CodeVersion(digest=root.final, parts=parts, texts=texts, weak=tuple(sorted(weak)), tasks=frozenset(tasks))
+    return CodeVersion(
+        digest=root.settled, parts=parts, texts=texts, weak=tuple(sorted(weak)), tasks=frozenset(tasks)
+    )
+
+
+def _free_name(name: str, digest: Digest, parts: Mapping[str, Digest]) -> str:
+    """Return `name`, numbered if it is taken by something else: two lambdas, two products of one factory."""
+    candidate, count = name, 1
+    while parts.get(candidate, digest) != digest:
+        count += 1
+        candidate = f"{name} #{count}"
+    return candidate

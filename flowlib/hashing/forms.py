@@ -58,6 +58,7 @@ class SourceIndex:
         self.owners = Owners()
         self.resolver = Resolver(self.owners)
         self._forms: _ByCode[Form] = _ByCode()
+        self._outside: _ByCode[tuple[Reference, ...]] = _ByCode()
         self._references: _ByCode[tuple[Reference, ...]] = _ByCode()
 
     def form(self, function: FunctionType) -> Form:
@@ -69,6 +70,15 @@ class SourceIndex:
         """Return what a code object refers to."""
         known = self._references.get(code)
         return self._references.put(code, find_references(code)) if known is None else known
+
+    def outside(self, function: FunctionType) -> tuple[Reference, ...]:
+        """Return the globals and imports that a function refers to; names that its normal form dropped do not count."""
+        code = function.__code__
+        known = self._outside.get(code)
+        if known is not None:
+            return known
+        form = self.form(function)
+        return self._outside.put(code, tuple(ref for ref in self.references(code) if _counts(ref, form)))
 
     def file_of_function(self, function: FunctionType) -> SourceFile | None:
         """Return the parsed source of the file that a function came from."""
@@ -119,8 +129,15 @@ def shared_index() -> SourceIndex:
     return SourceIndex()
 
 
+def _counts(reference: Reference, form: Form) -> bool:
+    if reference.kind == "global":
+        name = reference.name
+        return form.names is None or name in form.names or (name.startswith("_") and "__" in name)  # or mangled
+    return reference.kind != "free"
+
+
 class _ByCode(Generic[T]):
-    """A mapping from code objects by identity. (They compare by value, and some hold values that do not hash.)"""
+    """A mapping from code objects by identity: they compare by value, and some hold constants that do not hash."""
 
     def __init__(self) -> None:
         self._kept: dict[int, tuple[weakref.ref[CodeType], T]] = {}

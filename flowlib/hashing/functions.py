@@ -3,9 +3,13 @@
 from collections.abc import Callable, Iterator
 from types import FunctionType
 
+from flowlib.hashing.annotation import read_annotation
+from flowlib.hashing.distribution import PYTHON
 from flowlib.hashing.forms import Form, SourceIndex
 from flowlib.hashing.parts import Description
 from flowlib.hashing.resolve import Environment, Link, Missing, Origin, qualified_name
+
+_PLAIN_DATA = frozenset({bool, int, float, complex, str, bytes, tuple, list, dict, set, frozenset})
 
 
 def describe_function(function: FunctionType, index: SourceIndex) -> Description:
@@ -13,8 +17,8 @@ def describe_function(function: FunctionType, index: SourceIndex) -> Description
     form = index.form(function)
     name = qualified_name(function)
     links = [
-        *_outside(function, form, index),
-        *_cells(function, form, index, name),
+        *index.resolver.resolve(index.outside(function), Environment.of_function(function)),
+        *(_cells(function, form, index, name) if function.__closure__ else ()),
         *_defaults(function, name),
         *_around(function, name),
     ]
@@ -32,10 +36,16 @@ def describe_installed_wrapper(
     links = [
         Link(f"(cell {place})", value, f"{name}: {origin.name}", origin)
         for place, value, origin in cell_values(function)
-        if type(value).__module__ == "builtins" or is_user_code(value)
+        if type(value) in _PLAIN_DATA or is_user_code(value)
     ]
-    own_name = f"{function.__globals__.get('__name__')}.{function.__code__.co_qualname}"
-    return Description(name=name, facts=("installed", owner, own_name), links=(*links, *_wrapped(function)))
+    facts = ["installed", owner, f"{function.__globals__.get('__name__')}.{function.__code__.co_qualname}"]
+    if owner != str(PYTHON):  # validators and the like go by annotations; the standard library's wrappers do not
+        annotations = getattr(vars(function).get("__wrapped__"), "__annotations__", {})
+        for parameter, annotation in annotations.items() if isinstance(annotations, dict) else ():
+            text, needed = read_annotation(annotation)
+            facts.append(f"{parameter}: {text}")
+            links.extend(Link(f"(annotation {parameter} {i})", x, qualified_name(x)) for i, x in enumerate(needed))
+    return Description(name=name, facts=tuple(facts), links=(*links, *_wrapped(function)))
 
 
 def cell_values(function: FunctionType) -> Iterator[tuple[int, object, Origin]]:
@@ -46,20 +56,6 @@ def cell_values(function: FunctionType) -> Iterator[tuple[int, object, Origin]]:
             yield place, cell.cell_contents, Origin(function, names[place])
         except ValueError:  # not filled yet
             continue
-
-
-def _outside(function: FunctionType, form: Form, index: SourceIndex) -> Iterator[Link]:
-    """Yield links for globals and imports. Names that the normal form dropped (annotations) do not count."""
-    references = [
-        reference
-        for reference in index.references(function.__code__)
-        if reference.kind in ("import", "spoken") or (reference.kind == "global" and _is_kept(reference.name, form))
-    ]
-    yield from index.resolver.resolve(references, Environment.of_function(function))
-
-
-def _is_kept(name: str, form: Form) -> bool:
-    return form.names is None or name in form.names or (name.startswith("_") and "__" in name)  # or mangled
 
 
 def _cells(function: FunctionType, form: Form, index: SourceIndex, name: str) -> Iterator[Link]:

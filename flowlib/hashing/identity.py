@@ -2,6 +2,7 @@
 
 from flowlib.hashing.canonical import digest_value
 from flowlib.hashing.code import CodeVersion, CodeVersions
+from flowlib.hashing.encoding import FileMemo
 from flowlib.hashing.forms import SourceIndex
 from flowlib.ids import Digest
 
@@ -15,10 +16,15 @@ class Identity:
     >>> identity = Identity()
     >>> identity.digest({"a": 1, "b": 2}) == identity.digest({"b": 2, "a": 1})
     True
+
+    Args:
+        index: What is known of source files; shared by the process unless given.
+        files: Where digests of unchanged files are kept between runs; none unless given.
     """
 
-    def __init__(self, index: SourceIndex | None = None) -> None:
+    def __init__(self, index: SourceIndex | None = None, files: FileMemo | None = None) -> None:
         self._codes = CodeVersions(index)
+        self._files = files
 
     def digest(self, value: object, path: str = "") -> Digest:
         """Return the canonical digest of a value. `path` says where it sits, for errors.
@@ -26,7 +32,7 @@ class Identity:
         Raises:
             Undigestible: The value, or something in it, has no stable digest.
         """
-        return digest_value(value, function_digest=self._codes.digest, path=path)
+        return digest_value(value, function_digest=self._codes.digest, path=path, files=self._files)
 
     def code_version(self, fn: object) -> CodeVersion:
         """Return the version of a function's code; see `CodeVersions.version`.

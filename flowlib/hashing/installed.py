@@ -58,7 +58,8 @@ class StandIns:
             return resolver.owner_of_module(value.__name__)
         if isinstance(value, _COMPILED):
             return None if _is_bound(value) else resolver.owner_of_module(_compiled_module(value))
-        return resolver.owner_of_module(type(value).__module__) if _is_exported(value) else None
+        owner = resolver.owner_of_class(type(value)) if callable(value) else None
+        return owner if owner is not None and _is_exported(value) else None
 
     def _wraps_user_code(self, function: FunctionType) -> bool:
         inside = [value for _, value, _ in cell_values(function)]
@@ -83,6 +84,6 @@ def _compiled_module(value: Any) -> str:
 
 def _is_exported(value: object) -> bool:
     """True for a compiled callable that its package exports under its own name, such as `numpy.exp`."""
-    name = getattr(value, "__name__", None) if callable(value) else None
+    name = getattr(value, "__name__", None)
     package = sys.modules.get(type(value).__module__.partition(".")[0])
     return isinstance(name, str) and isinstance(package, ModuleType) and vars(package).get(name) is value

@@ -4,9 +4,10 @@ Gone are comments, layout, positions, docstrings, statements without effect, ann
 made inside the body), the function's own name, its decorators and its default expressions (their values count
 elsewhere). Local variables are numbered. Parameters, globals and attributes keep their names.
 
-Theory of operation: one traversal, driven by `_expand`, is run twice over the tree with an explicit stack, so nesting
-depth is bounded by memory only. The first pass fills the scopes, the second writes tokens. Lists carry their length and
-constants are written with `repr`, so the token stream determines the tree.
+Theory of operation: one traversal with an explicit stack, so that nesting depth is bounded by memory only. Each node
+expands to tokens and child nodes. An identifier becomes a token only after the walk, because what it means is known
+when its scope has been seen to the end. Lists carry their length and constants are written with `repr`, so the token
+stream determines the tree.
 
 Invariant: equal text means equal behaviour, given equal values for the names in `names` and `free`.
 """
@@ -23,7 +24,8 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _IGNORED = frozenset({"ctx", "type_comment", "kind", "type_params", "simple"})
 
-_Item = str | tuple[ast.AST, Scope]
+_Item = str | tuple[ast.AST, Scope] | tuple[str, Scope]
+"""A token, a node to expand, or an identifier to spell at the end."""
 
 
 @attrs.frozen(kw_only=True)
@@ -45,37 +47,32 @@ def normalize_function(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
     """
     root = Scope("function", None)
     writer = _Writer(Binder(root=root, free=frozenset(free)))
-    return writer.write(lambda: writer.function_items(node, root, own=True))
+    return writer.write(writer.function_items(node, root, own=True))
 
 
 def normalize_statements(statements: list[ast.stmt]) -> NormalForm:
     """Return the normal form of module-level statements; the names they bind stay as they are. O(nodes)."""
     root = Scope("module", None)
     writer = _Writer(Binder(root=root, free=frozenset()))
-    return writer.write(lambda: writer.block(statements, root))
+    return writer.write(writer.block(statements, root))
 
 
 class _Writer:
     def __init__(self, binder: Binder) -> None:
         self._binder = binder
 
-    def write(self, start: Callable[[], list[_Item]]) -> NormalForm:
-        self._run(start())
-        self._binder.begin_spelling()
-        text = "\n".join(self._run(start()))
-        binder = self._binder
-        return NormalForm(text=text, names=frozenset(binder.global_names), free=tuple(binder.free_order))
-
-    def _run(self, items: list[_Item]) -> list[str]:
-        tokens: list[str] = []
+    def write(self, items: list[_Item]) -> NormalForm:
+        tokens: list[str | tuple[str, Scope]] = []
         stack = items[::-1]
         while stack:
             item = stack.pop()
-            if isinstance(item, str):
+            if isinstance(item, str) or isinstance(item[0], str):
                 tokens.append(item)
             else:
-                stack.extend(reversed(self._expand(*item)))
-        return tokens
+                stack.extend(reversed(self._expand(item[0], item[1])))
+        binder = self._binder
+        text = "\n".join([token if isinstance(token, str) else binder.spell(*token) for token in tokens])
+        return NormalForm(text=text, names=frozenset(binder.global_names), free=tuple(binder.free_order))
 
     def _expand(self, node: ast.AST, scope: Scope) -> list[_Item]:
         """Return the tokens and children of one node, in the order of the normal form."""
@@ -146,7 +143,7 @@ class _Writer:
             return self.function_items(node, inner)
         scope.bind(node.name)
         items: list[_Item] = [f"@{len(node.decorator_list)}", *((deco, scope) for deco in node.decorator_list)]
-        return [*items, self._binder.spell(node.name, scope), *self.function_items(node, inner)]
+        return [*items, (node.name, scope), *self.function_items(node, inner)]
 
     def _class(self, node: ast.AST, scope: Scope) -> list[_Item]:
         assert isinstance(node, ast.ClassDef)
@@ -154,7 +151,7 @@ class _Writer:
         inner = self._binder.inner(node, "class", scope)
         outside = [*node.decorator_list, *node.bases, *node.keywords]
         header = f"class {len(node.decorator_list)} {len(node.bases)} {len(node.keywords)}"
-        items: list[_Item] = [header, *((child, scope) for child in outside), self._binder.spell(node.name, scope)]
+        items: list[_Item] = [header, *((child, scope) for child in outside), (node.name, scope)]
         return [*items, *self.block(node.body, inner)]
 
     def _comprehension(self, node: ast.AST, scope: Scope) -> list[_Item]:
@@ -173,7 +170,7 @@ class _Writer:
         self._binder.note_identifier(node.id)
         if not isinstance(node.ctx, ast.Load):
             scope.bind(node.id)
-        return [self._binder.spell(node.id, scope)]
+        return [(node.id, scope)]
 
     def _attribute(self, node: ast.AST, scope: Scope) -> list[_Item]:
         assert isinstance(node, ast.Attribute)
@@ -210,13 +207,13 @@ class _Writer:
             bound = alias.asname or alias.name.partition(".")[0]
             scope.bind(bound)
             whole = alias.asname is not None or "." not in alias.name
-            items.extend([f"{alias.name} {whole}", self._binder.spell(bound, scope)])
+            items.extend([f"{alias.name} {whole}", (bound, scope)])
         return items
 
     def _declaration(self, node: ast.AST, scope: Scope) -> list[_Item]:
         assert isinstance(node, ast.Global | ast.Nonlocal)
         (scope.elsewhere if isinstance(node, ast.Global) else scope.enclosing).update(node.names)
-        return [type(node).__name__, *sorted(self._binder.spell(name, scope) for name in node.names)]
+        return [type(node).__name__, *((name, scope) for name in sorted(node.names))]
 
     def _binding_field(self, node: ast.AST, scope: Scope) -> list[_Item]:
         """An except clause or a match pattern: it binds a name that the tree holds as a plain string."""
@@ -225,7 +222,7 @@ class _Writer:
             value = getattr(node, field)
             if isinstance(value, str) and field in ("name", "rest"):
                 scope.bind(value)
-                items.append(self._binder.spell(value, scope))
+                items.append((value, scope))
             else:
                 items.extend(self._field(value, scope))
         return items

@@ -13,6 +13,7 @@ have the same own digests along the same labels for ever.
 Invariant: a digest depends neither on where the walk started nor on the order of anything but labels.
 """
 
+import operator
 from collections.abc import Callable, Iterator
 
 import attrs
@@ -37,29 +38,41 @@ class Description:
     task: str = ""
 
 
+UNKNOWN = Description(name="", facts=())
+
+
 @attrs.define(kw_only=True, eq=False)
 class Part:
     """One reached function, class, value, module or task.
 
     Attributes:
-        name: For people.
-        value: The thing itself; held so that its identity stays taken.
+        link: What led here first: the thing, its name and its origin. Held so that their identities stay taken.
+        description: What the thing is.
         own: Digest of what it is in itself.
         edges: (label, part), sorted by label.
         redigest: For a value that contains functions: its digest, given those of the functions.
+        owners: Distributions that the part itself uses.
         final: Digest of the part with all it reaches, once settled.
     """
 
-    name: str
-    value: object
+    link: Link
+    description: Description = UNKNOWN
     own: Digest = Digest("")
     edges: list[tuple[str, "Part"]] = attrs.field(factory=list)
     redigest: Callable[[ColorOf], Digest] | None = None
-    text: str = ""
-    weak: bool = False
-    task: str = ""
     owners: frozenset[Owner] = frozenset()
     final: Digest | None = None
+
+    @property
+    def settled(self) -> Digest:
+        """The final digest, which must be known by now."""
+        assert self.final is not None
+        return self.final
+
+    @property
+    def shown(self) -> Digest:
+        """The digest that tells people whether this part itself changed."""
+        return self.own if self.redigest is None else self.settled
 
     def hash_with(self, color_of: ColorOf) -> Digest:
         """Return the digest of the part, given the digests of its neighbours."""
@@ -70,7 +83,7 @@ class Part:
 
 def join(*texts: str) -> Digest:
     """Return the digest of a sequence of texts; no two sequences are written alike."""
-    return digest_bytes("".join(f"{len(text)}:{text}" for text in texts).encode("utf-8", "surrogatepass"))
+    return digest_bytes("".join([f"{len(text)}:{text}" for text in texts]).encode("utf-8", "surrogatepass"))
 
 
 def reachable(root: Part) -> Iterator[Part]:
@@ -85,21 +98,19 @@ def reachable(root: Part) -> Iterator[Part]:
                 queue.append(target)
 
 
+_SETTLED = operator.attrgetter("settled")
+
+
 def settle(root: Part) -> None:
     """Give `root` and all it reaches their final digests. O(parts + edges), times a few rounds inside cycles."""
     for group in _groups(root):
         if len(group) == 1 and all(target is not group[0] for _, target in group[0].edges):
-            group[0].final = group[0].hash_with(_final)
+            group[0].final = group[0].hash_with(_SETTLED)
         else:
             _settle_group(group)
         for part in group:
             if part.redigest is not None:  # what is inside a set comes in no order of its own
                 part.edges.sort(key=lambda edge: edge[1].final or "")
-
-
-def _final(part: Part) -> Digest:
-    assert part.final is not None
-    return part.final
 
 
 def _settle_group(group: list[Part]) -> None:
@@ -110,7 +121,7 @@ def _settle_group(group: list[Part]) -> None:
         previous = colors
 
         def color_of(part: Part, known: dict[int, Digest] = previous) -> Digest:
-            return known.get(id(part)) or _final(part)
+            return known.get(id(part)) or part.settled
 
         colors = {id(part): part.hash_with(color_of) for part in group}
     together = join("group", *sorted(set(colors.values())))

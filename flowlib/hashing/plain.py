@@ -9,12 +9,25 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Sequence
 from typing import Any
 
-from flowlib.hashing.encoding import ONE_BYTE, Made, Node, Order, Walk, count, index_label, named, named_head, short
+from flowlib.hashing.encoding import (
+    ONE_BYTE,
+    Made,
+    Node,
+    Order,
+    Walk,
+    count,
+    index_label,
+    named,
+    named_head,
+    short,
+    text,
+)
 from flowlib.hashing.lanes import LANE_LENGTH, common_kind, pack
 
 _NAN = b"f\0\0\0\0\0\0\xf8\x7f"
 _SORTED_KINDS = frozenset("sib")
 """Kinds of dict keys and set members that Python orders totally and always alike."""
+_ONLY_TEXT = {str}
 _double = struct.Struct("<d").pack
 
 
@@ -78,7 +91,7 @@ def encode_dict(value: dict[Any, Any], walk: Walk) -> bytes | Node:
     """Encode a dict without its insertion order. Keys of all-str, all-int, all-bytes dicts are written in the head."""
     if not value:
         return b"d\0"
-    kind = common_kind(value)
+    kind = "s" if set(map(type, value)) == _ONLY_TEXT else common_kind(value)
     if kind not in _SORTED_KINDS:
         flat = _flat(value)
         return Node(b"D" + count(len(value)), flat, Order.PAIRS, key_label, flat)
@@ -142,11 +155,17 @@ def _unordered(tag: bytes, value: set[Any] | frozenset[Any], walk: Walk) -> byte
 
 
 def _sorted_items(kind: str | None, items: list[Any], walk: Walk) -> bytes:
-    """Encode sorted scalars of one kind: packed from `LANE_LENGTH` on, else one by one."""
+    """Encode sorted scalars of one kind: packed from `LANE_LENGTH` on, few short texts as lengths and one text."""
     packed = pack(items, walk) if len(items) >= LANE_LENGTH else None
     if packed is not None:
         return packed
     if kind == "s":
+        try:
+            lengths = bytes(map(len, items))
+        except ValueError:  # a text of 256 characters or more
+            pass
+        else:
+            return b"k" + lengths + text("".join(items))
         return b"".join([encode_str(item, walk) for item in items])
     if kind == "b":
         return b"".join([encode_bytes(item, walk) for item in items])

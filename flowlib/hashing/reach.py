@@ -32,7 +32,7 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 _MOST_ALIAS_STEPS = 8
 
 
-@attrs.frozen(order=True)
+@attrs.frozen
 class Reference:
     """A name in a code object and what is read from it.
 
@@ -50,11 +50,18 @@ class Reference:
     stored: bool = False
     """The chain goes into a local only; what is read from that local counts on its own."""
 
+    head: str = attrs.field(init=False, eq=False)
+    """The name as it is written in the code, without the attributes."""
+
+    @head.default
+    def _head(self) -> str:
+        head = "." * self.level + (self.name if self.whole else self.name.partition(".")[0])
+        return f"import {head}" if self.kind == "import" else head
+
     @property
     def label(self) -> str:
         """The reference as it is written in the code."""
-        head = "." * self.level + (self.name if self.whole else self.name.partition(".")[0])
-        return ".".join((f"import {head}" if self.kind == "import" else head, *self.attributes))
+        return ".".join((self.head, *self.attributes))
 
 
 def find_references(code: CodeType) -> tuple[Reference, ...]:
@@ -66,7 +73,7 @@ def find_references(code: CodeType) -> tuple[Reference, ...]:
     """
     found: set[Reference] = set()
     _Reader(code, {}, frozenset(code.co_freevars)).read(found)
-    return tuple(sorted(found))
+    return tuple(sorted(found, key=lambda found: (found.kind, found.head, found.attributes, found.whole, found.stored)))
 
 
 @attrs.define

@@ -170,7 +170,7 @@ class Resolver:
         self, reference: Reference, value: object, origin: Origin | None, environment: Environment
     ) -> Iterator[Link]:
         """Follow the attributes of a reference through modules."""
-        label = attrs.evolve(reference, attributes=()).label
+        label = reference.head
         name = (origin.readable if origin else "") or reference.name
         rest = list(reference.attributes)
         while rest and isinstance(value, ModuleType):

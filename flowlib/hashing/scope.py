@@ -74,12 +74,6 @@ class Binder:
         self._spoken: set[str] = set()
         self._reads_frame = False
 
-    def begin_spelling(self) -> None:
-        """Forget what was spelled while the scopes were still being filled."""
-        self.free_order.clear()
-        self.global_names.clear()
-        self._numbers.clear()
-
     def inner(self, node: ast.AST, kind: ScopeKind, parent: Scope) -> Scope:
         """Return the scope that `node` opens; the same one each time."""
         found = self._inner.get(id(node))

@@ -39,56 +39,55 @@ SCALARS: Mapping[type, Encoder] = {
 """Types whose values have no children and are cheaper to encode again than to remember. Not a proxy: every leaf of every
 value is looked up here."""
 
-_EXACT: Mapping[type, Encoder] = MappingProxyType(
-    {
-        bytearray: plain.encode_bytearray,
-        memoryview: standard.encode_memoryview,
-        list: plain.encode_list,
-        tuple: plain.encode_tuple,
-        dict: plain.encode_dict,
-        set: plain.encode_set,
-        frozenset: plain.encode_frozenset,
-        collections.OrderedDict: plain.encode_ordered_dict,
-        collections.defaultdict: plain.encode_defaultdict,
-        collections.Counter: plain.encode_counter,
-        collections.deque: plain.encode_deque,
-        Made: plain.encode_made,
-        range: standard.encode_range,
-        slice: standard.encode_slice,
-        type(...): standard.encode_ellipsis,
-        array.array: standard.encode_array,
-        types.SimpleNamespace: standard.encode_namespace,
-        types.MappingProxyType: standard.encode_mapping_proxy,
-        dt.datetime: standard.encode_datetime,
-        dt.date: standard.encode_date,
-        dt.time: standard.encode_time,
-        dt.timedelta: standard.encode_timedelta,
-        dt.timezone: standard.encode_timezone,
-        zoneinfo.ZoneInfo: standard.encode_zone,
-        Decimal: standard.encode_decimal,
-        Fraction: standard.encode_fraction,
-        uuid.UUID: standard.encode_uuid,
-        re.Pattern: standard.encode_pattern,
-        **dict.fromkeys(
-            [pathlib.PurePosixPath, pathlib.PureWindowsPath, pathlib.PosixPath, pathlib.WindowsPath],
-            standard.encode_path,
-        ),
-        types.FunctionType: callables.encode_function,
-        types.BuiltinFunctionType: callables.encode_builtin,
-        types.MethodType: callables.encode_method,
-        types.MethodWrapperType: callables.encode_builtin,
-        types.ModuleType: callables.encode_module,
-        **dict.fromkeys(
-            [types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType],
-            callables.encode_descriptor,
-        ),
-        functools.partial: callables.encode_partial,
-        type(functools.lru_cache(len)): callables.encode_memoized,
-        **dict.fromkeys([operator.itemgetter, operator.attrgetter, operator.methodcaller], callables.encode_getter),
-        file.File: file.encode_file,
-        file.Dir: file.encode_dir,
-    }
-)
+EXACT: Mapping[type, Encoder] = {
+    bytearray: plain.encode_bytearray,
+    memoryview: standard.encode_memoryview,
+    list: plain.encode_list,
+    tuple: plain.encode_tuple,
+    dict: plain.encode_dict,
+    set: plain.encode_set,
+    frozenset: plain.encode_frozenset,
+    collections.OrderedDict: plain.encode_ordered_dict,
+    collections.defaultdict: plain.encode_defaultdict,
+    collections.Counter: plain.encode_counter,
+    collections.deque: plain.encode_deque,
+    Made: plain.encode_made,
+    range: standard.encode_range,
+    slice: standard.encode_slice,
+    type(...): standard.encode_ellipsis,
+    array.array: standard.encode_array,
+    types.SimpleNamespace: standard.encode_namespace,
+    types.MappingProxyType: standard.encode_mapping_proxy,
+    dt.datetime: standard.encode_datetime,
+    dt.date: standard.encode_date,
+    dt.time: standard.encode_time,
+    dt.timedelta: standard.encode_timedelta,
+    dt.timezone: standard.encode_timezone,
+    zoneinfo.ZoneInfo: standard.encode_zone,
+    Decimal: standard.encode_decimal,
+    Fraction: standard.encode_fraction,
+    uuid.UUID: standard.encode_uuid,
+    re.Pattern: standard.encode_pattern,
+    **dict.fromkeys(
+        [pathlib.PurePosixPath, pathlib.PureWindowsPath, pathlib.PosixPath, pathlib.WindowsPath],
+        standard.encode_path,
+    ),
+    types.FunctionType: callables.encode_function,
+    types.BuiltinFunctionType: callables.encode_builtin,
+    types.MethodType: callables.encode_method,
+    types.MethodWrapperType: callables.encode_builtin,
+    types.ModuleType: callables.encode_module,
+    **dict.fromkeys(
+        [types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType],
+        callables.encode_descriptor,
+    ),
+    functools.partial: callables.encode_partial,
+    type(functools.lru_cache(len)): callables.encode_memoized,
+    **dict.fromkeys([operator.itemgetter, operator.attrgetter, operator.methodcaller], callables.encode_getter),
+    file.File: file.encode_file,
+    file.Dir: file.encode_dir,
+}
+"""Other types that are recognised by what they are exactly; a plain dict for the same reason."""
 
 # (top-level package, class): encoders for the class and the package's own subclasses of it.
 _LIBRARIES: Mapping[tuple[str, str], Encoder] = MappingProxyType(
@@ -146,10 +145,10 @@ _FOR_SUBCLASSES = (objects.encode_pydantic, objects.encode_by_attributes)
 
 
 def encoder_for(cls: type, walk: Walk) -> Encoder:
-    """Return the encoder for a type that is not among `SCALARS`, and remember it for this walk."""
-    known = walk.encoders.get(cls)
+    """Return the encoder for a type that is not among `SCALARS`; one that takes a search is remembered for this walk."""
+    known = EXACT.get(cls) or walk.encoders.get(cls)
     if known is None:
-        known = walk.encoders[cls] = _EXACT.get(cls) or _find(cls)
+        known = walk.encoders[cls] = _find(cls)
     return known
 
 

@@ -12,7 +12,7 @@ walk keeps alive.
 from collections.abc import Iterator
 
 from flowlib.hashing.cycles import cyclic_token
-from flowlib.hashing.encoding import INLINE_BYTES, Node, Refused, Walk, close, root_of, seal, undigestible
+from flowlib.hashing.encoding import INLINE_BYTES, Node, Refused, Walk, close, seal, undigestible
 from flowlib.hashing.table import SCALARS, encoder_for
 
 _ON_STACK = (b"", 0, None)
@@ -28,7 +28,7 @@ class _CycleMet(Exception):
 
 
 def token_of(value: object, walk: Walk, path: str) -> bytes:
-    """Return the token of a value; `walk.extra` then says how many bytes it stands for beyond its own.
+    """Return the token of a value, not sealed; `walk.extra` then says how many bytes it stands for beyond its own.
 
     Args:
         value: The value.
@@ -43,9 +43,12 @@ def token_of(value: object, walk: Walk, path: str) -> bytes:
     encode = SCALARS.get(type(value))
     if encode is not None:
         return encode(value, walk)  # type: ignore[return-value]  # encoders of scalars return bytes
-    root = root_of(value)
-    stack: list[_Frame] = [(None, root, iter(root.children), [], 0)]
+    stack: list[_Frame] = []
     try:
+        made = encoder_for(type(value), walk)(value, walk)
+        if not isinstance(made, Node):
+            return made
+        stack.append((value, made, iter(made.children), [], 0))
         return _walk(stack, walk)
     except _CycleMet:
         walk.memo.clear()
@@ -61,6 +64,7 @@ def _walk(stack: list[_Frame], walk: Walk) -> bytes:
     memo = walk.memo
     scalar_encoder = SCALARS.get
     value, node, rest, parts, extra_before = stack[-1]
+    memo[id(value)] = _ON_STACK
     while True:
         for child in rest:
             encode = scalar_encoder(type(child))
@@ -80,15 +84,17 @@ def _walk(stack: list[_Frame], walk: Walk) -> bytes:
                 parts.append(_finish(child, made, before, walk))
                 continue
             memo[id(child)] = _ON_STACK
-            value, node, rest, parts, extra_before = frame = (child, made, iter(made.children), [], before)
+            frame: _Frame = (child, made, iter(made.children), [], before)
+            value, node, rest, parts, extra_before = frame
             stack.append(frame)
             break
         else:
-            if len(stack) == 1:
-                return parts[0]
-            del memo[id(value)]
-            token = _finish(value, close(node, parts), extra_before, walk)
             stack.pop()
+            encoding = close(node, parts)
+            if not stack:
+                return encoding
+            del memo[id(value)]
+            token = _finish(value, encoding, extra_before, walk)
             value, node, rest, parts, extra_before = stack[-1]
             parts.append(token)
 

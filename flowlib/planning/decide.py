@@ -84,7 +84,7 @@ class Planner:
         """
         if self._store is None:
             return [_CACHE_OFF] * len(nodes)
-        calls = [self._call(node) for node in nodes]
+        calls = [self.call(node) for node in nodes]
         keys = [call.key for call in calls if isinstance(call, CallKey) and call.key is not None]
         entries = self._store.find(keys) if keys else {}
         return [self._judge(node, call, entries) for node, call in zip(nodes, calls, strict=True)]
@@ -119,7 +119,8 @@ class Planner:
         latest = [entry for entry in same if entry.run == same[0].run]
         return latest[0] if len(latest) == 1 else None
 
-    def _call(self, number: NodeId) -> CallKey:
+    def call(self, number: NodeId) -> CallKey:
+        """Return the key of a node whose dependencies have known outputs."""
         ids, outputs = self._graph.id_of, self.outputs
         return self.keys.key_of(self._graph.nodes[number], lambda node: outputs.get(ids(node)))
 

@@ -15,6 +15,7 @@ from flowlib.planning.decide import Hit, Miss, Planner, nearest_entry
 from flowlib.planning.preview import Plan, PlanRow
 from flowlib.planning.reason import Reason
 from flowlib.store.base import Entry, Store
+from flowlib.text import format_seconds
 
 _CAUSES_SHOWN = 5
 _DIFF_LINES = 40
@@ -68,7 +69,7 @@ _SENTENCES = {
 
 def _entry_lines(entry: Entry) -> list[str]:
     made = datetime.fromtimestamp(entry.created_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    lines = [f"computed {made} in {entry.duration_s:.3g} s by run {entry.run}", f"key {entry.key}"]
+    lines = [f"computed {made} in {format_seconds(entry.duration_s)} by run {entry.run}", f"key {entry.key}"]
     if "weak" in entry.flags:
         lines.append("weak: a global it reads was identified by the code that defines it, not by its value")
     if "expanded" in entry.flags:

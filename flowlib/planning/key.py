@@ -8,6 +8,7 @@ Invariant: all or nothing. If any part cannot be computed there is no key, and t
 """
 
 import hashlib
+import re
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -26,6 +27,10 @@ from flowlib.ids import Digest, Key
 
 _REMEMBERED_BYTES = 1 << 16
 """From this size on, the digest of an argument that many nodes share is remembered by identity."""
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+_PLAIN_REPR: object = object.__repr__
 
 SCHEME = b"flowlib-key-1"
 """Changes only together with the golden keys in the tests and a line in the changelog."""
@@ -229,9 +234,12 @@ def preview(value: Any, width: int = 80) -> str:
 
     if type(value) is Node:
         return f"<{value._fl_task.name}>"
+    if type(value).__repr__ is _PLAIN_REPR:
+        return f"<{type(value).__qualname__}>"
     try:
         shape = getattr(value, "shape", None)
         text = f"{type(value).__name__}{tuple(shape)}" if shape is not None else reprlib.repr(value)
     except Exception:  # a repr or a property of the user's own class may raise
         text = f"<{type(value).__name__}>"
+    text = _ADDRESS.sub("", text)  # an address says nothing and differs each time
     return text if len(text) <= width else text[: width - 1] + "…"

@@ -10,6 +10,7 @@ from flowlib.graph.node import site_of
 from flowlib.ids import NodeId
 from flowlib.planning.decide import Decision, Hit, Miss, Planner, Undecided
 from flowlib.store.base import TaskStats
+from flowlib.text import format_seconds
 
 _REASONS_SHOWN = 3
 
@@ -93,7 +94,7 @@ def _headline(plan: Plan) -> str:
     if plan.n_undecided:
         parts.append(f"{plan.n_undecided} undecided")
     if plan.expected_s is not None and plan.n_to_run + plan.n_undecided:
-        parts.append(f"about {plan.expected_s:.3g} s on {plan.workers} workers")
+        parts.append(f"about {format_seconds(plan.expected_s)} on {plan.workers} workers")
     return f"Plan: {', '.join(parts)}"
 
 
@@ -108,7 +109,7 @@ def _counts(rows: list[PlanRow]) -> str:
         words = [_WORDS[rows[0].word]]
     expected = [row.expected_s for row in rows if type(row.decision) is Miss and row.expected_s]
     if expected:
-        words[-1] += f" (about {sum(expected):.3g} s of work)"
+        words[-1] += f" (about {format_seconds(sum(expected))} of work)"
     return ", ".join(words)
 
 

@@ -31,6 +31,8 @@ class Grown:
     plans: tuple[NodePlan, ...]
     targets: tuple[NodeId, ...] = ()
     """Nodes whose values somebody waits for: they are never dropped."""
+    parent: NodeId | None = None
+    """The node that returned them: they are ranked as part of the path to its end."""
 
 
 @attrs.frozen
@@ -49,7 +51,7 @@ class Missed:
 
 @attrs.frozen
 class Deferred:
-    """Another node of this run computes the same key; decide again when it has ended."""
+    """Another node of this run computes the same key; decide again when it has ended. If it has, the node runs."""
 
     node: NodeId
     until: NodeId
@@ -88,7 +90,11 @@ class Expanded:
 
 @attrs.frozen
 class Lost:
-    """A node could not load its input: the producer has to make it again."""
+    """A node, just started or at work, cannot have its input: the producer makes it again.
+
+    Then the node is decided again, since the input may differ. A node whose children were being put together goes on
+    with that instead.
+    """
 
     node: NodeId
     producer: NodeId
@@ -114,7 +120,7 @@ Fact = Grown | Hit | Missed | Deferred | Blocked | Unblocked | Ended | Expanded 
 
 @attrs.frozen
 class Decide:
-    """The nodes have every input; find out whether stored results can be reused."""
+    """The nodes have every input; find out whether stored results can be reused. Answered with the next batch."""
 
     nodes: tuple[NodeId, ...]
 

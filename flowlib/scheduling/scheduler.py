@@ -4,16 +4,21 @@ Rules:
 1. Everything that changes a node's state lives in this file, and goes through the table in `states`.
 2. Nothing here reads a clock, a store or a node: the scheduler can be run, fuzzed and replayed with integers alone.
 
-Theory of operation: each node counts the inputs it still waits for. A node at zero is *ready*: the engine decides it
-(hit or miss); a miss enters the heap and starts when a slot is free. An end is final unless the value is lost later.
+Theory of operation: each node counts what it still waits for. A node at zero is *ready*: the engine decides it (hit or
+miss); a miss enters the queue and starts when a slot is free. An end is final unless the value is lost later: then the
+node runs again, and everybody who has not started yet waits for it and is decided again, since the value may differ.
 Counters and a heap make the whole run O(edges + nodes log nodes).
+
+Invariant: a node starts only when each of its inputs has ended, with a value unless the node runs `always`, and none of
+them was made again since the node was decided.
 """
 
-import heapq
 from collections.abc import Iterable, Mapping
 
+from flowlib.errors import InternalError
 from flowlib.events import NodeState
 from flowlib.ids import NodeId
+from flowlib.scheduling.limits import ReadyQueue
 from flowlib.scheduling.messages import (
     Assemble,
     Blocked,
@@ -29,15 +34,14 @@ from flowlib.scheduling.messages import (
     Hit,
     Lost,
     Missed,
-    NodePlan,
     Skip,
     Start,
     Stopping,
     Unblocked,
     ValueLost,
 )
-from flowlib.scheduling.priority import Rank, rank, remaining_paths
-from flowlib.scheduling.states import FINAL_STATES, VALUE_STATES, next_state
+from flowlib.scheduling.states import FINAL_STATES, VALUE_STATES, illegal, next_state
+from flowlib.scheduling.table import NodeTable
 
 
 class Scheduler:
@@ -49,26 +53,19 @@ class Scheduler:
     """
 
     def __init__(self, slots: int, pools: Mapping[str, int] | None = None) -> None:
-        self.states: list[NodeState] = []
-        self._plans: list[NodePlan] = []
-        self._remaining: list[float] = []
-        self._depths: list[int] = []
-        self._dependents: list[list[NodeId]] = []
-        self._n_missing: list[int] = []
-        self._n_consumers: list[int] = []
-        self._has_value: list[bool] = []
-        self._settled: list[bool] = []
-        """Whether the dependents have been told of a node's first end; a second end, after a rerun, tells only waiters."""
-        self._waiters: dict[NodeId, list[NodeId]] = {}
-        """Nodes that wait for another to end for a reason other than an edge: same key, children, lost inputs."""
+        self._table = NodeTable()
+        self._queue = ReadyQueue(slots, pools or {})
+        self._waiters: dict[NodeId, list[tuple[NodeId, bool]]] = {}
+        """Nodes that wait for another to end for a reason other than a first end of an input, and whether they need
+        its value: same key, children, an input that is made again."""
         self._children: dict[NodeId, tuple[NodeId, ...]] = {}
-        self._to_assemble: set[NodeId] = set()
-        self._to_rerun: set[NodeId] = set()
-        self._heap: list[Rank] = []
-        self._parked: dict[str, list[Rank]] = {}
-        """Ready nodes whose pool is full."""
-        self._free_slots = slots
-        self._free_in_pool = dict(pools or {})
+        """What expanded nodes returned, until they end."""
+        self._undecided: set[NodeId] = set()
+        self._leasing: set[NodeId] = set()
+        self._must_run: set[NodeId] = set()
+        """Nodes whose value was lost: whatever is stored for them, they run."""
+        self._stale: set[NodeId] = set()
+        """Nodes with an input that was lost after they may have been decided."""
         self._n_open = 0
         self._stopping = False
         self._handlers = {
@@ -85,8 +82,14 @@ class Scheduler:
             Stopping: self._stop,
         }
         self._ended_now: list[NodeId] = []
+        self._unwanted: list[NodeId] = []
         self._decide: list[NodeId] = []
         self._commands: list[Command] = []
+
+    @property
+    def states(self) -> list[NodeState]:
+        """The state of each node, by id; for reading."""
+        return self._table.states
 
     @property
     def is_finished(self) -> bool:
@@ -95,11 +98,11 @@ class Scheduler:
 
     def consumers_left(self, node: NodeId) -> int:
         """Return how many nodes and targets may still ask for a node's value."""
-        return self._n_consumers[node]
+        return self._table.n_consumers[node]
 
     def add_pool(self, name: str, slots: int) -> None:
         """Make a pool known before nodes that name it are added."""
-        self._free_in_pool.setdefault(name, slots)
+        self._queue.add_pool(name, slots)
 
     def handle(self, facts: Iterable[Fact]) -> list[Command]:
         """Take a batch of facts and return what to do now.
@@ -111,246 +114,284 @@ class Scheduler:
             self._handlers[type(fact)](fact)  # type: ignore[operator]
             self._settle()
         self._start_what_fits()
-        if self._decide:
-            self._commands.append(Decide(tuple(self._decide)))
-            self._decide = []
+        self._drop_unwanted()
+        asked = tuple([node for node in self._decide if node in self._undecided])
+        if asked:
+            self._commands.append(Decide(asked))
+        self._decide.clear()
         commands, self._commands = self._commands, []
         return commands
 
     # ---- facts
 
     def _grown(self, fact: Grown) -> None:
-        first = len(self.states)
-        for offset, plan in enumerate(fact.plans):
-            self._add(NodeId(first + offset), plan)
-        self._remaining[first:] = [0.0] * len(fact.plans)
-        self._remaining = self._extend_remaining(first, fact.plans)
-        for target in fact.targets:
-            self._n_consumers[target] += 1
-        for offset in range(len(fact.plans)):
-            node = NodeId(first + offset)
-            if self.states[node] != "waiting":
-                continue
-            if self._stopping and not self._plans[node].always:
+        table = self._table
+        if not all(self._queue.knows_pool(plan.pool) for plan in fact.plans):
+            raise InternalError("A node names a pool that the scheduler does not know.", {}, "Please report it.")
+        new = table.add(fact)
+        self._n_open += len(new)
+        for number in new:
+            node, plan = NodeId(number), table.plans[number]
+            lacking: NodeId | None = None
+            for dependency in plan.dependencies:
+                if not table.has_told[dependency]:
+                    table.n_missing[node] += 1
+                elif table.states[dependency] not in FINAL_STATES:  # it is made again
+                    self._waiters.setdefault(dependency, []).append((node, True))
+                    table.n_missing[node] += 1
+                elif not table.has_value[dependency] and not plan.always:
+                    lacking = dependency
+            if lacking is not None:
+                self._skip(node, lacking)
+            elif self._stopping and not plan.always:
                 self._cancel(node)
-            elif self._n_missing[node] == 0:
+            elif table.n_missing[node] == 0:
                 self._inputs_there(node)
 
-    def _extend_remaining(self, first: int, plans: tuple[NodePlan, ...]) -> list[float]:
-        """Compute the critical path of new nodes only: older nodes have mostly started by the time a run grows."""
-        if first == 0:
-            return remaining_paths(plans)
-        local = [
-            NodePlan(
-                dependencies=tuple([NodeId(d - first) for d in plan.dependencies if d >= first]), weight_s=plan.weight_s
-            )
-            for plan in plans
-        ]
-        return self._remaining[:first] + remaining_paths(local)
-
-    def _add(self, node: NodeId, plan: NodePlan) -> None:
-        self.states.append("waiting")
-        self._plans.append(plan)
-        self._dependents.append([])
-        self._n_consumers.append(0)
-        self._has_value.append(False)
-        self._settled.append(False)
-        self._n_open += 1
-        n_missing = 0
-        depth = 0
-        lacking: NodeId | None = None
-        for dependency in plan.dependencies:
-            depth = max(depth, self._depths[dependency] + 1)
-            self._dependents[dependency].append(node)
-            self._n_consumers[dependency] += 1
-            if self.states[dependency] not in FINAL_STATES:
-                n_missing += 1
-            elif not self._has_value[dependency] and not plan.always:
-                lacking = dependency
-        self._depths.append(depth)
-        self._n_missing.append(n_missing)
-        if lacking is not None:
-            self._skip(node, lacking)
-
     def _hit(self, fact: Hit) -> None:
+        self._check_decision(fact.node, "hit")
         self._end(fact.node, "hit", has_value=True)
 
     def _missed(self, fact: Missed) -> None:
-        node = fact.node
-        if self._stopping and not self._plans[node].always:
-            self._cancel(node)
-            return
-        self.states[node] = next_state(self.states[node], "missed", node)
-        heapq.heappush(self._heap, rank(node, self._plans[node], self._remaining[node], self._depths[node]))
+        self._check_decision(fact.node, "missed")
+        self._to_queue(fact.node)
 
     def _deferred(self, fact: Deferred) -> None:
-        self.states[fact.node] = next_state(self.states[fact.node], "deferred", fact.node)
-        self._wait_for(fact.node, (fact.until,))
+        node, until = fact.node, fact.until
+        if node == until:
+            raise illegal(node, self._state(node), fact)
+        is_over = self._state(until) in FINAL_STATES  # then to decide again would only bring the same answer
+        self._check_decision(node, "deferred")
+        if is_over or self._is_stopped(node):
+            self._to_queue(node)
+            return
+        self._move(node, "deferred")
+        self._wait_for(node, (until,), needs_value=False)
 
     def _blocked(self, fact: Blocked) -> None:
-        self.states[fact.node] = next_state(self.states[fact.node], "blocked", fact.node)
-        self._release_slot(fact.node)
-        self._n_missing[fact.node] += 1
+        node = fact.node
+        self._move(node, "blocked")
+        self._queue.release(node)
+        if self._is_stopped(node):
+            self._cancel(node)
+        else:
+            self._leasing.add(node)
+            self._table.n_missing[node] += 1
 
     def _unblocked(self, fact: Unblocked) -> None:
-        if self.states[fact.node] == "waiting":
-            self._one_less(fact.node)
+        if fact.node not in self._leasing:
+            raise illegal(fact.node, self._state(fact.node), fact)
+        self._leasing.discard(fact.node)
+        self._one_less(fact.node)
 
     def _ended(self, fact: Ended) -> None:
-        self._release_slot(fact.node)
+        if fact.state != "failed" and fact.has_value != (fact.state in VALUE_STATES):
+            raise illegal(fact.node, self._state(fact.node), fact)
         self._end(fact.node, fact.state, has_value=fact.has_value)
+        self._queue.release(fact.node)
 
     def _expanded(self, fact: Expanded) -> None:
-        node = fact.node
-        self.states[node] = next_state(self.states[node], "expanded", node)
-        self._release_slot(node)
-        self._to_assemble.add(node)
-        self._children[node] = fact.waits_for
-        for child in fact.waits_for:
-            self._n_consumers[child] += 1
-        self._wait_for(node, fact.waits_for)
+        node, children = fact.node, fact.waits_for
+        if node in children or not all(0 <= child < len(self._table.states) for child in children):
+            raise illegal(node, self._state(node), fact)
+        self._move(node, "expanded")
+        self._queue.release(node)
+        for child in children:
+            self._table.n_consumers[child] += 1
+        self._forget(self._children.get(node, ()))
+        self._children[node] = children
+        self._wait_for(node, children, needs_value=False)
 
     def _lost(self, fact: Lost) -> None:
         node, producer = fact.node, fact.producer
-        self.states[node] = next_state(self.states[node], "input-lost", node)
-        self._release_slot(node)
-        self._to_rerun.add(node)
-        self._reopen(producer)
-        if self.states[producer] in FINAL_STATES:
-            self._skip(node, producer)
+        self._state(producer)
+        self._move(node, "input-lost")
+        self._queue.release(node)
+        if self._is_stopped(node):
+            self._cancel(node)
+            return
+        self._make_again(producer)
+        if node in self._children:
+            self._wait_for(node, (producer,), needs_value=False)
         else:
-            self._wait_for(node, (producer,))
+            self._wait_for_inputs(node)
 
     def _value_lost(self, fact: ValueLost) -> None:
-        self._reopen(fact.node)
+        self._state(fact.node)
+        if not self._table.has_value[fact.node]:
+            raise illegal(fact.node, self._state(fact.node), fact)
+        self._make_again(fact.node)
 
     def _stop(self, fact: Stopping) -> None:
         self._stopping = True
-        for number, state in enumerate(self.states):
+        for number, state in enumerate(self._table.states):
             node = NodeId(number)
-            if state in ("waiting", "ready") and not self._plans[node].always and node not in self._to_assemble:
+            if state in ("waiting", "ready") and self._is_stopped(node) and node not in self._children:
                 self._cancel(node)
 
     # ---- consequences
 
+    def _state(self, node: NodeId) -> NodeState:
+        if not 0 <= node < len(self._table.states):
+            raise illegal(node, "unknown", "a fact about it")
+        return self._table.states[node]
+
+    def _move(self, node: NodeId, cause: str) -> None:
+        self._table.states[node] = next_state(self._state(node), cause, node)
+
+    def _is_stopped(self, node: NodeId) -> bool:
+        return self._stopping and not self._table.plans[node].always
+
+    def _check_decision(self, node: NodeId, cause: str) -> None:
+        """Take note that a node has been decided; one that nobody asked about cannot be."""
+        if node not in self._undecided:
+            raise illegal(node, self._state(node), cause)
+        self._undecided.discard(node)
+
     def _end(self, node: NodeId, cause: str, *, has_value: bool) -> None:
-        self.states[node] = next_state(self.states[node], cause, node)
+        self._move(node, cause)
         self._n_open -= 1
-        self._has_value[node] = has_value
+        self._table.has_value[node] = has_value
+        self._table.is_dropped[node] = False
+        self._must_run.discard(node)
         self._ended_now.append(node)
 
     def _settle(self) -> None:
         """Tell the neighbours of every node that has just ended; skipped nodes end in turn. No recursion."""
+        table = self._table
         while self._ended_now:
             node = self._ended_now.pop()
-            self._forget(self._plans[node].dependencies)
+            self._forget(table.plans[node].dependencies)
             self._forget(self._children.pop(node, ()))
-            if self._n_consumers[node] == 0 and self._has_value[node]:
-                self._commands.append(Drop(node))
+            if table.n_consumers[node] == 0:
+                self._unwanted.append(node)
             self._tell_waiters(node)
-            if not self._settled[node]:
-                self._settled[node] = True
-                self._tell_dependents(node)
+            if not table.has_told[node]:
+                table.has_told[node] = True
+                for dependent in table.dependents[node]:
+                    self._tell(dependent, node, needs_value=True)
 
     def _tell_waiters(self, node: NodeId) -> None:
-        for waiter in self._waiters.pop(node, ()):
-            if self.states[waiter] != "waiting":
-                continue
-            if waiter in self._to_rerun and not self._has_value[node]:
-                self._skip(waiter, node)
-            else:
-                self._one_less(waiter)
+        for waiter, needs_value in self._waiters.pop(node, ()):
+            self._tell(waiter, node, needs_value=needs_value)
 
-    def _tell_dependents(self, node: NodeId) -> None:
-        for dependent in self._dependents[node]:
-            if self.states[dependent] != "waiting":
-                continue
-            if self._has_value[node] or self._plans[dependent].always:
-                self._one_less(dependent)
-            else:
-                self._skip(dependent, node)
+    def _tell(self, waiter: NodeId, ended: NodeId, *, needs_value: bool) -> None:
+        table = self._table
+        if table.states[waiter] != "waiting":
+            return
+        if needs_value and not table.has_value[ended] and not table.plans[waiter].always:
+            self._skip(waiter, ended)
+        else:
+            self._one_less(waiter)
+
+    def _one_less(self, node: NodeId) -> None:
+        self._table.n_missing[node] -= 1
+        if self._table.n_missing[node] == 0:
+            self._inputs_there(node)
+
+    def _inputs_there(self, node: NodeId) -> None:
+        if node in self._children:
+            self._move(node, "children-ended")
+            self._queue.push(self._table.rank(node), self._table.plans[node].pool)
+            return
+        self._move(node, "inputs-there")
+        if node in self._must_run:
+            self._to_queue(node)
+        else:
+            self._undecided.add(node)
+            self._decide.append(node)
+
+    def _to_queue(self, node: NodeId) -> None:
+        if self._is_stopped(node):
+            self._cancel(node)
+            return
+        self._move(node, "missed")
+        self._queue.push(self._table.rank(node), self._table.plans[node].pool)
 
     def _skip(self, node: NodeId, because: NodeId) -> None:
-        self._to_rerun.discard(node)
         self._end(node, "dependency-ended-without-value", has_value=False)
         self._commands.append(Skip(node, because))
 
     def _cancel(self, node: NodeId) -> None:
+        self._undecided.discard(node)
+        self._leasing.discard(node)
         self._end(node, "stopping", has_value=False)
         self._commands.append(Cancel(node))
 
     def _forget(self, nodes: tuple[NodeId, ...]) -> None:
         """Count one consumer less for each of `nodes`."""
+        table = self._table
         for node in nodes:
-            self._n_consumers[node] -= 1
-            if self._n_consumers[node] == 0 and self._has_value[node]:
+            table.n_consumers[node] -= 1
+            if table.n_consumers[node] == 0:
+                self._unwanted.append(node)
+
+    def _drop_unwanted(self) -> None:
+        """Drop each value once; a later fact of the same batch may have found it a new consumer."""
+        table = self._table
+        for node in self._unwanted:
+            if table.n_consumers[node] == 0 and table.has_value[node] and not table.is_dropped[node]:
+                table.is_dropped[node] = True
                 self._commands.append(Drop(node))
+        self._unwanted.clear()
 
-    def _reopen(self, node: NodeId) -> None:
+    # ---- values that were lost
+
+    def _make_again(self, node: NodeId) -> None:
         """Make a node with a lost value run again; a node that is already on its way is left alone."""
-        if self.states[node] not in VALUE_STATES:
+        table = self._table
+        if not table.has_value[node]:
             return
-        self.states[node] = next_state(self.states[node], "value-lost", node)
-        self._has_value[node] = False
+        self._move(node, "value-lost")
+        table.has_value[node] = False
         self._n_open += 1
-        self._to_rerun.add(node)
-        for dependency in self._plans[node].dependencies:
-            self._n_consumers[dependency] += 1
-        self._inputs_there(node)
+        self._must_run.add(node)
+        for dependency in table.plans[node].dependencies:
+            table.n_consumers[dependency] += 1
+        not_started = [d for d in table.dependents[node] if table.states[d] in ("waiting", "ready")]
+        self._stale.update(d for d in not_started if d not in self._children)
+        self._wait_for_inputs(node)
 
-    def _wait_for(self, node: NodeId, others: tuple[NodeId, ...]) -> None:
-        open_ones = [other for other in others if self.states[other] not in FINAL_STATES]
+    def _wait_for_inputs(self, node: NodeId) -> None:
+        """Make a waiting node wait for those of its inputs that are being made again."""
+        table = self._table
+        self._stale.discard(node)
+        dependencies = table.plans[node].dependencies
+        if not table.plans[node].always:
+            for dependency in dependencies:
+                if table.states[dependency] in FINAL_STATES and not table.has_value[dependency]:
+                    self._skip(node, dependency)
+                    return
+        self._wait_for(node, dependencies, needs_value=True)
+
+    def _wait_for(self, node: NodeId, others: tuple[NodeId, ...], *, needs_value: bool) -> None:
+        open_ones = [other for other in others if self._table.states[other] not in FINAL_STATES]
         for other in open_ones:
-            self._waiters.setdefault(other, []).append(node)
-        self._n_missing[node] += len(open_ones)
+            self._waiters.setdefault(other, []).append((node, needs_value))
+        self._table.n_missing[node] += len(open_ones)
         if not open_ones:
             self._inputs_there(node)
-
-    def _one_less(self, node: NodeId) -> None:
-        self._n_missing[node] -= 1
-        if self._n_missing[node] == 0:
-            self._inputs_there(node)
-
-    def _inputs_there(self, node: NodeId) -> None:
-        if node in self._to_assemble:
-            self._to_assemble.discard(node)
-            self.states[node] = next_state(self.states[node], "children-ended", node)
-            self._take_slot(node)  # given back by the `Ended` that answers `Assemble`
-            self._commands.append(Assemble(node))
-            return
-        self.states[node] = next_state(self.states[node], "inputs-there", node)
-        if node in self._to_rerun:
-            self._to_rerun.discard(node)
-            self._missed(Missed(node))
-        else:
-            self._decide.append(node)
 
     # ---- slots
 
     def _start_what_fits(self) -> None:
-        while self._free_slots > 0 and self._heap:
-            entry = heapq.heappop(self._heap)
-            node = NodeId(entry[3])
-            if self.states[node] != "ready":
-                continue
-            pool = self._plans[node].pool
-            if pool is not None and self._free_in_pool.get(pool, 1) <= 0:
-                self._parked.setdefault(pool, []).append(entry)
-                continue
-            self.states[node] = next_state("ready", "slot-free", node)
-            self._take_slot(node)
-            self._commands.append(Start(node))
+        while (node := self._queue.take()) is not None:
+            if self._table.states[node] != "ready":  # the run was stopped meanwhile
+                self._queue.release(node)
+            elif self._must_wait_again(node):
+                self._queue.release(node)
+                self._move(node, "input-lost")
+                if node in self._children:
+                    self._wait_for(node, self._children[node], needs_value=False)
+                else:
+                    self._wait_for_inputs(node)
+                self._settle()
+            else:
+                self._move(node, "slot-free")
+                self._commands.append(Assemble(node) if node in self._children else Start(node))
 
-    def _take_slot(self, node: NodeId) -> None:
-        self._free_slots -= 1
-        pool = self._plans[node].pool
-        if pool is not None:
-            self._free_in_pool[pool] = self._free_in_pool.get(pool, 1) - 1
-
-    def _release_slot(self, node: NodeId) -> None:
-        self._free_slots += 1
-        pool = self._plans[node].pool
-        if pool is not None:
-            self._free_in_pool[pool] += 1
-            for entry in self._parked.pop(pool, ()):
-                heapq.heappush(self._heap, entry)
+    def _must_wait_again(self, node: NodeId) -> bool:
+        """Whether something that a queued node needs was lost while it was queued."""
+        if node in self._children:
+            return any(self._table.states[child] not in FINAL_STATES for child in self._children[node])
+        return node in self._stale

@@ -1,7 +1,7 @@
 """The one table of node states: which fact may move a node from where to where.
 
-`ready` covers both "being decided" and "queued for a slot"; `waiting` covers waiting for dependencies, for a lease, for
-another node with the same key, and for the nodes that this one returned.
+`ready` covers "being decided", "queued for a slot" and "queued to be put together"; `waiting` covers waiting for
+dependencies, for a lease, for another node with the same key, and for the nodes that this one returned.
 """
 
 from flowlib.errors import InternalError
@@ -10,15 +10,17 @@ from flowlib.ids import NodeId
 
 TRANSITIONS: dict[tuple[NodeState, str], NodeState] = {
     ("waiting", "inputs-there"): "ready",
+    ("waiting", "children-ended"): "ready",
     ("waiting", "dependency-ended-without-value"): "skipped",
     ("waiting", "stopping"): "cancelled",
-    ("waiting", "children-ended"): "running",
     ("ready", "hit"): "cached",
     ("ready", "missed"): "ready",
     ("ready", "deferred"): "waiting",
     ("ready", "slot-free"): "running",
+    ("ready", "input-lost"): "waiting",
     ("ready", "stopping"): "cancelled",
     ("running", "done"): "done",
+    ("running", "cached"): "cached",
     ("running", "failed"): "failed",
     ("running", "cancelled"): "cancelled",
     ("running", "skipped"): "skipped",
@@ -27,11 +29,13 @@ TRANSITIONS: dict[tuple[NodeState, str], NodeState] = {
     ("running", "input-lost"): "waiting",
     ("cached", "value-lost"): "waiting",
     ("done", "value-lost"): "waiting",
+    ("failed", "value-lost"): "waiting",
 }
 """(state, what happened) -> state. A pair that is not here is illegal and raises before anything changes."""
 
 FINAL_STATES = frozenset({"done", "cached", "failed", "skipped", "stopped", "timed_out", "cancelled"})
 VALUE_STATES = frozenset({"done", "cached"})
+"""States that always come with a value; a failure may be kept as one."""
 
 
 def next_state(state: NodeState, cause: str, node: NodeId) -> NodeState:
@@ -43,15 +47,13 @@ def next_state(state: NodeState, cause: str, node: NodeId) -> NodeState:
     try:
         return TRANSITIONS[state, cause]
     except KeyError:
-        raise InternalError(
-            "The scheduler was told something that cannot be.",
-            {"node": node, "state": state, "fact": cause},
-            "This is a bug in flowlib; please report it with this text.",
-        ) from None
+        raise illegal(node, state, cause) from None
 
 
-def render_table() -> str:
-    """Return the table as Markdown, for ARCHITECTURE.md; a test keeps the two equal."""
-    lines = ["| from | what happened | to |", "|---|---|---|"]
-    lines += [f"| {state} | {cause} | {after} |" for (state, cause), after in TRANSITIONS.items()]
-    return "\n".join(lines)
+def illegal(node: NodeId, state: str, fact: object) -> InternalError:
+    """Return the error for a fact that cannot be true of a node in its state."""
+    return InternalError(
+        "The scheduler was told something that cannot be.",
+        {"node": node, "state": state, "fact": fact},
+        "This is a bug in flowlib; please report it with this text.",
+    )

@@ -23,6 +23,7 @@ MAP_FROM_BYTES = 64 * 1024
 """Smaller blobs are read into memory: a map costs more than the copy."""
 _VERIFY_REUSED_BYTES = 1024 * 1024
 _COPY_BYTES = 1024 * 1024
+_MAX_UNSYNCED = 1000
 
 
 class Blobs:
@@ -296,6 +297,8 @@ class Blobs:
         elif self._sync == "batch":
             with self._lock:
                 self._unsynced.append(path)
+            if len(self._unsynced) >= _MAX_UNSYNCED:
+                self.make_durable()
 
     def _make_shard(self, shard: Path) -> None:
         self._files.make_dir(shard.parent)

@@ -54,7 +54,12 @@ def _is_exact(dtype: "np.dtype[Any]") -> bool:
         return False
     if dtype.names is None and dtype.subdtype is None:
         return dtype.kind in "biufcmMSUV"
-    again: np.dtype[Any] = np.lib.format.descr_to_dtype(np.lib.format.dtype_to_descr(dtype))
+    if "metadata=" in repr(dtype):
+        return False
+    try:
+        again: np.dtype[Any] = np.lib.format.descr_to_dtype(np.lib.format.dtype_to_descr(dtype))
+    except ValueError:  # overlapping fields
+        return False
     return again == dtype and again.isalignedstruct == dtype.isalignedstruct and repr(again) == repr(dtype)
 
 

@@ -124,7 +124,9 @@ def _parts_of(value: object) -> list[tuple[str, object]]:
         return [(f"[{key!r:.40}]", part) for key, part in list(value.items())[:_MAX_PARTS]]
     if isinstance(value, list | tuple | set | frozenset):
         return [(f"[{index}]", part) for index, part in enumerate(list(value)[:_MAX_PARTS])]
-    return [(f".{name}", part) for name, part in list(getattr(value, "__dict__", {}).items())[:_MAX_PARTS]]
+    slots = (name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ()))
+    names = [name for name in (*getattr(value, "__dict__", ()), *slots) if hasattr(value, name)]
+    return [(f".{name}", getattr(value, name)) for name in names[:_MAX_PARTS]]
 
 
 def _can_pickle(value: object, pickler_class: type) -> bool:

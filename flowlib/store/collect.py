@@ -164,8 +164,10 @@ def _ownerless(store: LocalStore) -> list[Path]:
         dead = owner == host and pid.isdecimal() and not _is_alive(int(pid))
         if dead or _age_s(path, now) > _ABANDONED_S:
             found.append(path)
-    old = [store.root / "bad" / name for name in files.names(store.root / "bad")]
-    found += [path for path in old if _age_s(path, now) > _EVIDENCE_S]
+    evidence = [store.root / name for name in files.names(store.root) if name.startswith("index.corrupt-")]
+    for directory in [store.root / "bad", *evidence]:
+        old = [directory / name for name in files.names(directory)]
+        found += [path for path in old if _age_s(path, now) > _EVIDENCE_S]
     return found
 
 
@@ -212,6 +214,8 @@ def _remove_files(store: LocalStore, paths: list[Path]) -> int:
             n_found = _n_bytes(path)
             store.options.files.remove(path)
             n_bytes += n_found
+            if path.parent.name.startswith("index.corrupt-") and not store.options.files.names(path.parent):
+                store.options.files.remove_dir(path.parent)
         except OSError:
             continue
     return n_bytes

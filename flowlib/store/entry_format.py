@@ -10,11 +10,12 @@ Invariant: `marshal.loads` only ever sees bytes whose seal has been verified, so
 
 import marshal
 
-from flowlib.ids import Digest, Key, RunId
+from flowlib.ids import Key
 from flowlib.store.base import Entry, Payload, TaskStats
 
 _MARSHAL_VERSION = 2
 _ENTRY_FORMAT = 1
+_NO_FLAGS: frozenset[str] = frozenset()
 
 
 class BadRecord(ValueError):
@@ -37,18 +38,18 @@ def encode_entry(entry: Entry) -> bytes:
     payload = entry.payload
     fields = (
         _ENTRY_FORMAT,
-        str(entry.key),
+        entry.key,
         entry.task,
-        str(entry.output),
-        (payload.codec, str(payload.content), payload.inline, payload.kept, tuple(map(str, payload.refs))),
+        entry.output,
+        (payload.codec, payload.content, payload.inline, payload.kept, tuple(payload.refs)),
         dict(entry.parts),
         dict(entry.previews),
-        str(entry.run),
+        entry.run,
         float(entry.created_at),
         float(entry.duration_s),
         tuple(sorted(entry.flags)),
-        tuple((str(path), str(digest)) for path, digest in entry.watch),
-        None if entry.expires_at is None else float(entry.expires_at),
+        tuple(entry.watch),
+        entry.expires_at,
     )
     return marshal.dumps(fields, _MARSHAL_VERSION)
 
@@ -79,17 +80,17 @@ def decode_entry(body: bytes) -> Entry:
         raise BadRecord(str(error)) from error
     if entry_format != _ENTRY_FORMAT:
         raise BadRecord(f"entry format {entry_format}")
-    return Entry(
-        key=Key(key),
+    return Entry(  # the fields are Any here: converting each to its NewType would cost as much as the seal
+        key=key,
         task=task,
-        output=Digest(output),
-        payload=Payload(codec=codec, content=Digest(content), inline=inline, kept=kept, refs=refs),
+        output=output,
+        payload=Payload(codec=codec, content=content, inline=inline, kept=kept, refs=refs),
         parts=parts,
         previews=previews,
-        run=RunId(run),
+        run=run,
         created_at=created_at,
         duration_s=duration_s,
-        flags=frozenset(flags),
+        flags=frozenset(flags) if flags else _NO_FLAGS,
         watch=watch,
         expires_at=expires_at,
     )

@@ -44,7 +44,7 @@ class _Waiting:
 
     entries: dict[Key, Entry] = attrs.field(factory=dict)
     texts: dict[str, str] = attrs.field(factory=dict)
-    since: float = 0.0
+    since: float | None = None
 
     def __len__(self) -> int:
         return len(self.entries) + len(self.texts)
@@ -111,35 +111,30 @@ class LocalStore:
         """Return the valid entries among `keys`. Cost: about 6 us a key that is there, 2 us one that is not."""
         self._here()
         found: dict[Key, Entry] = {}
-        asked: list[Key] = []
-        with self._lock:
-            for key in keys:
-                entry = self._waiting.entries.get(key) or self._committing.entries.get(key)
-                if entry is None:
-                    asked.append(key)
-                else:
-                    found[key] = entry
+        asked: list[str] = []
+        waiting, committing = self._waiting.entries, self._committing.entries
+        for key in keys:
+            entry = waiting.get(key) or committing.get(key)
+            if entry is None:
+                asked.append("e:" + key)
+            else:
+                found[key] = entry
         if asked:
-            bodies = self.records.get(["e:" + key for key in asked])
-            for name, body in bodies.items():
-                self._add_entry(found, Key(name[2:]), body)
+            for name, body in self.records.get(asked).items():
+                try:
+                    entry = decode_entry(body)
+                except BadRecord as error:
+                    self._notices.add("damaged", f"A record in the cache was ignored: {error}.")
+                    continue
+                if name[2:] == entry.key:
+                    found[entry.key] = entry
         now = self.options.clock.now()
         return {key: entry for key, entry in found.items() if entry.expires_at is None or entry.expires_at > now}
-
-    def _add_entry(self, found: dict[Key, Entry], key: Key, body: bytes) -> None:
-        try:
-            entry = decode_entry(body)
-        except BadRecord as error:
-            self._notices.add("damaged", f"A record in the cache was ignored: {error}.")
-            return
-        if entry.key == key:
-            found[key] = entry
 
     def put(self, entry: Entry) -> None:
         """Take an entry; it is durable after the next `flush`, which comes by itself when enough or old ones wait."""
         self._here()
         with self._lock:
-            self._stamp()
             self._waiting.entries[entry.key] = entry
             due = self._is_due()
         if due:
@@ -149,27 +144,27 @@ class LocalStore:
         """Keep texts by name, once."""
         self._here()
         with self._lock:
-            self._stamp()
             self._waiting.texts.update(texts)
             due = self._is_due()
         if due:
             self.flush()
 
-    def _stamp(self) -> None:
-        if not self._waiting:
-            self._waiting.since = self.options.clock.monotonic()
-
     def _is_due(self) -> bool:
-        options, waiting = self.options, self._waiting
-        return len(waiting) >= options.flush_count or options.clock.monotonic() - waiting.since >= options.flush_after_s
+        """Say whether enough waits, or waits for long enough; the first that waits starts the clock."""
+        waiting, now = self._waiting, self.options.clock.monotonic()
+        if waiting.since is None:
+            waiting.since = now
+        options = self.options
+        due = len(waiting.entries) >= options.flush_count or now - waiting.since >= options.flush_after_s
+        return due or options.fsync == "full"
 
     def flush(self) -> None:
         """Commit every entry taken so far: blobs first, then log and index. What fails is told, kept and tried again."""
         self._here()
         with self._flushing:
             with self._lock:
-                batch, self._waiting = self._waiting, _Waiting()
-                self._committing = batch
+                batch = self._committing = self._waiting  # in this order: `find` looks without the lock
+                self._waiting = _Waiting()
             try:
                 self._commit(batch)
             except OSError as error:
@@ -325,6 +320,17 @@ class LocalStore:
         """
         with self._changing():
             self.records.adopt(sealed)
+
+    def restore_index(self) -> tuple[bool, int]:
+        """Put back what the log has and the index has not; return whether the index is new, and how many records that was.
+
+        Raises:
+            StoreTrouble: The disk refuses.
+        """
+        with self._changing():
+            if self.records.index.check():
+                return False, self.records.take_in(everything=True)
+            return True, self.records.rebuild()
 
     def compact(self) -> int:
         """Rewrite the log without what is out of date; return how many bytes that freed.

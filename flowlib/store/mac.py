@@ -54,12 +54,10 @@ class Mac:
 
     def open(self, name: str, record: bytes) -> bytes | Refused:
         """Return the body of a record, or why it is refused. Nothing in the body has been looked at before."""
-        if len(record) < HEAD_BYTES or record[:1] != _VERSION:
-            return Refused.DAMAGED
-        if record[:9] != self._prefix:
-            return Refused.FOREIGN
-        body = record[HEAD_BYTES:]
-        return body if hmac.compare_digest(record[9:HEAD_BYTES], self._tag(name, body)) else Refused.DAMAGED
+        if record.startswith(self._prefix):
+            body = record[HEAD_BYTES:]
+            return body if hmac.compare_digest(record[9:HEAD_BYTES], self._tag(name, body)) else Refused.DAMAGED
+        return Refused.FOREIGN if len(record) >= HEAD_BYTES and record[:1] == _VERSION else Refused.DAMAGED
 
     def adopt(self, name: str, record: bytes) -> bytes | None:
         """Seal a record of another key with this one, unread; None if it is no record or already ours."""
@@ -68,7 +66,7 @@ class Mac:
 
     def _tag(self, name: str, body: bytes) -> bytes:
         label = name.encode("utf-8", "surrogatepass")
-        return hmac.digest(self._key, b"%d:%b%b" % (len(label), label, body), "sha256")
+        return hmac.digest(self._key, len(label).to_bytes(4, "big") + label + body, "sha256")
 
 
 def load_secret(state_dir: Path, files: Files) -> bytes:

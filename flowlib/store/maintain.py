@@ -175,8 +175,7 @@ def repair(store: LocalStore) -> Repair:
     """
     store.flush()
     with store.maintaining():
-        is_index_new = not store.records.index.check()
-        n_restored = store.records.rebuild() if is_index_new else store.records.take_in(everything=True)
+        is_index_new, n_restored = store.restore_index()
         quarantined = 0
         for path, name in list(store.blobs.names()):
             if not is_digest(name) or store.blobs.check(Digest(name)):

@@ -34,7 +34,7 @@ class _Step:
     min_ok: int | float | None
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.frozen(kw_only=True, eq=False, repr=False)
 class _Recipe:
     """How to build a sweep once its open axes have values."""
 
@@ -44,6 +44,9 @@ class _Recipe:
     options: FanOutOptions
     site: Site
     steps: tuple[_Step, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"{self.task.name} over {', '.join(self.space.names)}"
 
     def __flowlib_digest__(self) -> Any:
         """Return what decides the result beside the axes' values and the quoted nodes."""

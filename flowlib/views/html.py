@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from flowlib.views.palette import LOOKS
-from flowlib.views.text import LONGEST_TEXT, format_count, one_line
+from flowlib.text import LONGEST_TEXT, format_count, one_line
 
 CLASS = "flowlib"
 LARGEST_FRAGMENT = 100_000

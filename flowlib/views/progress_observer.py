@@ -11,7 +11,7 @@ from flowlib.clock import Clock
 from flowlib.events import Event, NodeStarted, Noticed, RunFinished
 from flowlib.views.snapshot import Snapshot, take_snapshot
 from flowlib.views.tally import Tally
-from flowlib.views.text import one_line
+from flowlib.text import one_line
 
 
 class Screen(Protocol):

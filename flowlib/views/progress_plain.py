@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from flowlib.views.snapshot import Snapshot, failure_lines, status_line, summary_line
-from flowlib.views.text import format_count
+from flowlib.text import format_count
 
 
 class PlainScreen:

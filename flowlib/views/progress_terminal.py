@@ -26,7 +26,7 @@ from flowlib.views.snapshot import (
     status_line,
     summary_line,
 )
-from flowlib.views.text import format_seconds
+from flowlib.text import format_seconds
 
 COUNTED = ("done", "cached", "failed", "running")
 HEARTBEAT_HZ = 2

@@ -11,7 +11,7 @@ from flowlib.views.palette import paint
 from flowlib.views.snapshot import failure_line
 from flowlib.views.table import Column, render_table
 from flowlib.views.tally import FailureTally
-from flowlib.views.text import format_bytes, format_count, format_seconds, one_line
+from flowlib.text import format_bytes, format_count, format_seconds, one_line
 
 MAX_FAILURES = 10
 _RUN_LOOKS = {"done": "done", "running": "running", "failed": "failed", "cancelled": "cancelled", "crashed": "failed"}

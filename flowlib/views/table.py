@@ -10,7 +10,7 @@ from typing import Literal
 import attrs
 
 from flowlib.views.palette import LOOKS, paint
-from flowlib.views.text import LONGEST_TEXT, format_count, one_line
+from flowlib.text import LONGEST_TEXT, format_count, one_line
 
 _GAP = "  "
 _SHORTEST_COLUMN = 6

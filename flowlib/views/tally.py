@@ -18,7 +18,7 @@ from flowlib.events import (
 )
 from flowlib.history.record import NODE_EVENTS, NodeEnd, state_after
 from flowlib.ids import NodeId
-from flowlib.views.text import LONGEST_TEXT
+from flowlib.text import LONGEST_TEXT
 
 MAX_DISTINCT = 5
 """Distinct failures and notices that are told apart; the others are counted together."""

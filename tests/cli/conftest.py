@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def flow(write: Callable[[str, str], Path]) -> Path:
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """Return a function that runs a command in this process; what it imports is forgotten after each."""
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # two versions of a file within a second look alike to it
@@ -90,7 +90,7 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
         captured = capsys.readouterr()
         return Done(code, captured.out, captured.err)
 
-    yield run_command
+    return run_command
 
 
 @pytest.fixture

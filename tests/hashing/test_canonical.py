@@ -261,7 +261,7 @@ def test_a_value_beside_a_cycle_has_its_usual_token() -> None:
     from flowlib.hashing.cycles import cyclic_token
     from flowlib.hashing.walk import token_of
 
-    assert token_of(part, walked, "") == cyclic_token(part, cyclic, "")
+    assert token_of([part], walked, "")[2:] == cyclic_token(part, cyclic, "")
     assert walked.extra == cyclic.extra
 
 
@@ -320,7 +320,12 @@ def test_components_are_those_of_mutual_reach(links: list[list[int]]) -> None:
 # ------------------------------------------------------------------------------------------------ lanes
 
 SCALARS = st.one_of(
-    st.floats(), st.integers(), st.integers(-(1 << 31) - 2, 1 << 31), st.text(max_size=3), st.binary(max_size=3), st.booleans()
+    st.floats(),
+    st.integers(),
+    st.integers(-(1 << 31) - 2, 1 << 31),
+    st.text(max_size=3),
+    st.binary(max_size=3),
+    st.booleans(),
 )
 
 
@@ -352,11 +357,13 @@ def test_long_sequences_are_told_apart_like_short_ones(values: list[Any], data: 
 )
 def test_numpy_scalars_in_long_lists_meet_python_scalars(values: list[Any]) -> None:
     """A list made from `np.logspace` is the list written out; also half of each."""
-    scalars = [{float: np.float64, int: np.int64, str: np.str_, bytes: np.bytes_, bool: np.bool_}[type(v)](v) for v in values]
+    scalars = [
+        {float: np.float64, int: np.int64, str: np.str_, bytes: np.bytes_, bool: np.bool_}[type(v)](v) for v in values
+    ]
 
     assert digest_value(scalars) == digest_value(values)
     assert digest_value(scalars[:9] + values[9:]) == digest_value(values)
-    assert digest_value({i: v for i, v in enumerate(scalars)}) == digest_value(dict(enumerate(values)))
+    assert digest_value(dict(enumerate(scalars))) == digest_value(dict(enumerate(values)))
 
 
 @pytest.mark.parametrize("intruder", [True, 1, 1.0, np.float32(1), "1", b"1", None, [1.0], memoryview(b"12345678"),
@@ -372,7 +379,9 @@ def test_one_item_of_another_type_is_never_packed_as_if_it_were_equal(filler: An
 
 
 @pytest.mark.parametrize("values", [[0.25 * i for i in range(100)], list(range(-50, 50))])
-def test_the_quick_way_to_pack_writes_what_the_slow_way_writes(values: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_quick_way_to_pack_writes_what_the_slow_way_writes(
+    values: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """If a Python should write other records, the digests stay."""
     quick = digest_value(values)
     monkeypatch.setattr(lanes, "_marshalled", lambda values: None)

@@ -79,20 +79,24 @@ class Thing:
 
 
 def deep(value: Any, levels: int = 9) -> Any:
+    """Put a value inside objects inside objects."""
     for _ in range(levels):
         value = Thing(inner=value)
     return value
 
 
 def adder(n: int) -> Callable[[int], int]:
+    """Return a function whose closure holds n."""
     return lambda x: x + n
 
 
 def frame(**columns: Any) -> pd.DataFrame:
+    """Return a frame of named columns."""
     return pd.DataFrame(columns)
 
 
 def with_middle(n: int, value: float) -> np.ndarray:
+    """Return zeros with one other number in the middle."""
     array = np.zeros(n)
     array[n // 2] = value
     return array
@@ -152,6 +156,7 @@ def built(text: str) -> str:
 
 
 def twice(item: Any) -> list[Any]:
+    """Return a list that holds one object twice."""
     return [item, item]
 
 

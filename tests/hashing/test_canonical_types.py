@@ -1,5 +1,6 @@
 """Value digests of the standard library's types, of classes, enums and instances, and what users can say about theirs."""
 
+# ruff: noqa: DTZ001 - naive datetimes are values, too
 import array
 import dataclasses
 import datetime as dt
@@ -118,7 +119,7 @@ class Generically(Plain, Generic[T]):
 
 
 class WithSlots:
-    __slots__ = ("_WithSlots__hidden", "x", "y")
+    __slots__ = ("__hidden", "x", "y")
 
     def __init__(self, x: int, hidden: int = 0) -> None:
         self.x = x
@@ -126,7 +127,7 @@ class WithSlots:
 
 
 class MoreSlots(WithSlots):
-    __slots__ = ("z", "__dict__")
+    __slots__ = ("__dict__", "z")
 
 
 class Words(list[str]):
@@ -284,7 +285,7 @@ def test_an_aware_datetime_is_its_instant_and_its_zone() -> None:
 
     assert digest_value(noon) == digest_value(noon.replace(fold=1))
     assert digest_value(noon) != digest_value(noon.astimezone(dt.UTC))
-    assert digest_value(dt.timezone.utc) == digest_value(dt.timezone(dt.timedelta(0)))
+    assert digest_value(dt.UTC) == digest_value(dt.timezone(dt.timedelta(0)))
 
 
 def test_memoryviews_count_by_logical_content() -> None:
@@ -382,7 +383,9 @@ def test_standard_and_installed_code_needs_no_version() -> None:
         assert digest_value(VALUES[name](), function_digest=refuse) == digest_value(VALUES[name]())
 
 
-@pytest.mark.parametrize("make", [lambda: lambda: 1, lambda: Plain().__init__, lambda: Plain, lambda: partial(lambda: 1)])
+@pytest.mark.parametrize(
+    "make", [lambda: lambda: 1, lambda: Plain().__init__, lambda: Plain, lambda: partial(lambda: 1)]
+)
 def test_user_code_without_a_version_is_refused(make: Callable[[], Any]) -> None:
     """A name says nothing about what code does."""
     with pytest.raises(Undigestible, match="identified by its code"):

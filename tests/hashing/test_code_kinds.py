@@ -125,6 +125,11 @@ CASES = {
         ("import functools\nclass D:\n def __init__(self, fn): functools.update_wrapper(self, fn)\n"
         " def __call__(self): return self.__wrapped__() + 1\n@D\ndef f(): return 1\ndef entry(): return f()"),
         "+ 1\n@", "+ 2\n@"),
+    "annotation that a library reads": (
+        "import pydantic\n@pydantic.validate_call\ndef f(x: int): return x\ndef entry(): return f('1')", "x: int", "x: str"),
+    "object with a digest of its own": (
+        ("class A:\n def __flowlib_digest__(self): return 1\n def go(self): return 1\nL = [{'a': A()}]\n"
+        "def entry(): return L[0]['a'].go()"), "go(self): return 1", "go(self): return 2"),
     "lru cache": (
         "import functools\n@functools.lru_cache\ndef f(): return 1\ndef entry(): return f()", "return 1", "return 2"),
     "lru cache in a dict": (
@@ -296,3 +301,19 @@ def test_versions_do_not_depend_on_who_asked_first(project: Project) -> None:
     two = [backward.version(f).digest for f in reversed(functions)][::-1]
     assert one == two
     assert len(set(one)) == 4
+
+
+def test_copying_an_instance_does_not_change_its_class() -> None:
+    """copyreg leaves `__slotnames__` on a class when an instance is copied; that is bookkeeping, not code."""
+    import copy
+
+    from flowlib.hashing.code import CodeVersions
+
+    class Model:
+        def predict(self) -> int:
+            return 1
+
+    before = CodeVersions().version(Model).digest
+    copy.deepcopy(Model())
+    assert "__slotnames__" in vars(Model)
+    assert CodeVersions().version(Model).digest == before

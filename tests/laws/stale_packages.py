@@ -578,7 +578,7 @@ def make_package(rng: random.Random) -> Package:
         for kind in kinds:
             add_item(package, kind, module)
     items = [*package.items.values()]
-    for item in rng.sample(items, min(len(items), 9)):
+    for item in rng.sample(items, min(len(items), 13)):
         package.entry.append(Use(item.name, pick_style(rng, item.module)))
     return package
 
@@ -608,6 +608,8 @@ class Edit:
     apply: Callable[[Package], bool]
     is_idle: bool
     """True if it must not change any value nor, but for rare cases, any version."""
+    needs: str = ""
+    """Kind of item that the entry has to use first; see `make_place`."""
 
 
 def _reached_items(package: Package, *kinds: str) -> list[Item]:
@@ -615,20 +617,35 @@ def _reached_items(package: Package, *kinds: str) -> list[Item]:
     return [item for item in package.items.values() if item.name in reached and (not kinds or item.kind in kinds)]
 
 
-def _turn_knob(kind: str) -> Callable[[Package], bool]:
+def make_place(package: Package, edit: Edit) -> bool:
+    """Let the entry use an item of the kind that an edit needs; return True if that changed the package."""
+    if not edit.needs or _reached_items(package, edit.needs):
+        return False
+    present = [item for item in package.items.values() if item.kind == edit.needs]
+    if not present:
+        add_item(package, edit.needs, package.rng.randrange(N_MODULES - 1))
+        present = [item for item in package.items.values() if item.kind == edit.needs]
+    if present:
+        package.entry.append(Use(present[0].name, pick_style(package.rng, present[0].module)))
+    return bool(present)
+
+
+def _turn_knob(kind: str, place: int) -> Callable[[Package], bool]:
     def apply(package: Package) -> bool:
         items = _reached_items(package, kind)
-        if not items:
-            add_item(package, kind, package.rng.randrange(N_MODULES - 1))
-            added = [*package.items.values()][-1]
-            if added.kind != kind:
-                return False
-            package.entry.append(Use(added.name, pick_style(package.rng, added.module)))
-            items = [added]
-        item = package.rng.choice(items)
-        place = package.rng.randrange(len(item.knobs))
-        item.knobs[place] += package.rng.choice([1, 2, 5])
-        return True
+        if items:
+            package.rng.choice(items).knobs[place] += package.rng.choice([1, 2, 5])
+        return bool(items)
+
+    return apply
+
+
+def _turn_target(kind: str) -> Callable[[Package], bool]:
+    def apply(package: Package) -> bool:
+        items = _reached_items(package, kind)
+        if items:
+            package.items[package.rng.choice(items).uses[0].target].knobs[0] += 1
+        return bool(items)
 
     return apply
 
@@ -769,7 +786,15 @@ def _rename_module(package: Package) -> bool:
 
 
 EDITS = {
-    **{f"knob of {kind}": Edit(_turn_knob(kind), is_idle=False) for kind in KINDS},
+    **{
+        f"knob {place} of {kind}": Edit(_turn_knob(kind, place), is_idle=False, needs=kind)
+        for kind, spec in KINDS.items()
+        for place in range(spec.n_knobs)
+    },
+    **{
+        f"target of {kind}": Edit(_turn_target(kind), is_idle=False, needs=kind)
+        for kind in ("subclass", "choice", "fallback", "whole module")
+    },
     "operator": Edit(_change_operator, is_idle=False),
     "statement": Edit(_add_statement, is_idle=False),
     "retarget": Edit(_retarget, is_idle=False),
@@ -793,9 +818,9 @@ EDITS = {
 
 
 def edit_names(rng: random.Random) -> Iterator[str]:
-    """Yield names of edits for ever: each class comes once a round, in random order, idle ones three times."""
-    weights = {"module rename": 9, "unpatch": 3, "patch": 3}  # often there is no place for a renaming
-    names = [name for name, edit in EDITS.items() for _ in range(weights.get(name, 3 if edit.is_idle else 1))]
+    """Yield names of edits for ever: each class comes once a round, in random order, idle ones four times."""
+    weights = {"module rename": 9, "unpatch": 3, "patch": 4}  # often there is no place for a renaming
+    names = [name for name, edit in EDITS.items() for _ in range(weights.get(name, 4 if edit.is_idle else 1))]
     while True:
         rng.shuffle(names)
         yield from names

@@ -18,7 +18,7 @@ import pytest
 from flowlib.hashing.file import File
 from flowlib.hashing.forms import SourceIndex
 from flowlib.hashing.identity import Identity
-from tests.laws.stale_packages import EDITS, Package, edit_names, make_package
+from tests.laws.stale_packages import EDITS, Package, edit_names, make_package, make_place
 
 ROOT = Path(__file__).parents[2]
 EDITS_PER_PACKAGE = 30
@@ -56,6 +56,9 @@ class Oracle:
             self.look(package, "new package", processes=False)
             for _ in range(EDITS_PER_PACKAGE):
                 name = next(names)
+                if make_place(package, EDITS[name]):
+                    self.look(package, "make place", processes=False)
+                    history.append(package.snapshot())
                 if self.rng.random() < 0.05:
                     package.restore(self.rng.choice(history))
                     name = "revert"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowlib.views.text import format_bytes, format_count, format_seconds, one_line, short_repr
+from flowlib.text import format_bytes, format_count, format_seconds, one_line, short_repr
 
 
 @given(st.text(), st.integers(1, 50))

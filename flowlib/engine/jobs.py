@@ -1,0 +1,90 @@
+"""Make the jobs of one run: a node's call, its reason and its inputs as one work order."""
+
+from flowlib.engine.context import RunContext
+from flowlib.engine.expansion import Expansions
+from flowlib.engine.feed import Feeds
+from flowlib.engine.values import Values
+from flowlib.execution.base import Job
+from flowlib.graph.args import Quoted, nodes_in
+from flowlib.graph.graph import Graph
+from flowlib.graph.node import Node
+from flowlib.ids import NodeId
+from flowlib.planning.decide import Miss, Planner
+
+
+class Jobs:
+    """Makes jobs of nodes that have every input."""
+
+    def __init__(
+        self,
+        context: RunContext,
+        graph: Graph,
+        planner: Planner,
+        values: Values,
+        feeds: Feeds,
+        expansions: Expansions,
+    ) -> None:
+        self._context, self._graph, self._planner = context, graph, planner
+        self._values, self._feeds, self._expansions = values, feeds, expansions
+
+    def lacking(self, number: NodeId) -> NodeId | None:
+        """Return a dependency that has to be made again before a node can start; None if it can."""
+        return self._values.lacking(number, self._not_loaded(number))
+
+    def of(self, number: NodeId, miss: Miss) -> Job:
+        """Return the job of a node's call."""
+        node = self._graph.nodes[number]
+        has_key = miss.call.key is not None
+        return Job(
+            node=number,
+            task=node._fl_task,
+            policy=node._fl_policy,
+            args=node._fl_args,
+            inputs=self._values.inputs(number, skip=self._not_loaded(number)),
+            key=miss.call.key,
+            parts=miss.call.parts,
+            keep=has_key,
+            digest=self._context.store is not None,
+            previous=self._planner.previous(number, miss.call) if has_key and node._fl_policy.same is not None else None,
+            stream=self._feeds.result_maker(number),
+        )
+
+    def assembling(self, number: NodeId, miss: Miss) -> Job:
+        """Return the job that puts the values of returned nodes together, stored under the key of the outer call."""
+        children = self._expansions.children[number]
+        node = self._graph.nodes[number]
+        without_value = next((child for child in children if not self._values.has(child)), None)
+        if without_value is not None:
+            return Job.failing(number, node._fl_task, node._fl_policy, ChildEnded(without_value))
+        has_key = miss.call.key is not None and self._expansions.is_covered(
+            number, self._planner.keys, lambda n: self._values.key_of(n) is not None, self._context.identity.digest
+        )
+        return Job.assembling(
+            number,
+            node._fl_task,
+            node._fl_policy,
+            self._expansions.returned[number],
+            self._values.inputs_from(children),
+            keep=has_key,
+            digest=self._context.store is not None,
+        )
+
+    def _not_loaded(self, number: NodeId) -> frozenset[NodeId]:
+        """Return the dependencies whose values a job does not load: what it was fed, what it wants as nodes."""
+        node = self._graph.nodes[number]
+        fed = self._feeds.fed_nodes(number)
+        return fed | self._quoted_only(node) if node._fl_task.quotes else fed
+
+    def _quoted_only(self, node: Node) -> frozenset[NodeId]:
+        is_quoted = [type(arg) is tuple and bool(arg) and all(type(q) is Quoted for q in arg) for arg in node._fl_args]
+        loaded = nodes_in([a for a, q in zip(node._fl_args, is_quoted, strict=True) if not q], lambda i: "an argument")
+        ids = self._graph.id_of
+        return frozenset(map(ids, node._fl_deps)) - frozenset(map(ids, loaded))
+
+
+class ChildEnded(Exception):
+    """A node returned by a task ended without a value."""
+
+    def __init__(self, child: NodeId) -> None:
+        super().__init__()
+        self.child = child

@@ -1,0 +1,75 @@
+"""What becomes of a job's end: the entry of a success, the value that stands for a failure."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flowlib.engine.context import RunContext
+from flowlib.errors import InternalError
+from flowlib.execution.base import Outcome
+from flowlib.graph.node import Node
+from flowlib.ids import Digest
+from flowlib.planning.key import CallKey, previews
+from flowlib.store.base import Entry
+from flowlib.sweep.failed import Failed
+
+
+def entry_of(node: Node, call: CallKey, outcome: Outcome, context: RunContext, **extra: Any) -> Entry:
+    """Return the entry of a finished job.
+
+    Args:
+        node: The call.
+        call: Its key and parts.
+        outcome: What the job answered.
+        context: The run.
+        **extra: `flags` beside the outcome's own, and `watch`.
+    """
+    if outcome.payload is None or outcome.digest is None or call.key is None:
+        raise InternalError("A result without digest cannot be stored.", {"node": node}, "Please report it.")
+    now, ttl = context.clock.now(), node._fl_policy.ttl
+    flags = outcome.flags | extra.pop("flags", frozenset())
+    flags |= {"weak"} if call.weak else frozenset()
+    flags |= {"files"} if outcome.payload.codec == "file" else frozenset()
+    return Entry(
+        key=call.key,
+        task=node._fl_task.name,
+        output=outcome.digest,
+        payload=outcome.payload,
+        parts=dict(call.parts),
+        previews=previews(node),
+        run=context.run,
+        created_at=now,
+        duration_s=outcome.duration_s,
+        flags=frozenset(flags),
+        expires_at=None if ttl is None else now + ttl,
+        **extra,
+    )
+
+
+def kept_value(how: Any, error: BaseException, node: Node) -> tuple[bool, Any]:
+    """Return whether a failure is turned into a value, and the value."""
+    if how == "keep":
+        return True, failed_value(error, node)
+    if callable(how) and isinstance(error, Exception):
+        return _fallback_value(how, error)
+    return False, None
+
+
+def _fallback_value(fallback: Callable[[Exception], Any], error: Exception) -> tuple[bool, Any]:
+    try:
+        return True, fallback(error)
+    except (Exception, SystemExit) as second:  # the user's fallback may fail, too: then the first failure stands
+        error.add_note(f"the fallback {fallback!r} failed as well: {type(second).__name__}: {second}")
+        return False, None
+
+
+def failed_value(error: BaseException, node: Node) -> Failed:
+    """Return what stands in the place of a failed node's value."""
+    return Failed.from_exception(error, task=node._fl_task.name, label=node._fl_label)
+
+
+def digest_or_none(context: RunContext, value: Any) -> Digest | None:
+    """Return the digest of a value, or None if it has none."""
+    try:
+        return context.identity.digest(value)
+    except Exception:  # refused, or a hook of the user's own class raised
+        return None

@@ -1,0 +1,351 @@
+"""Random graphs with random fates, run by an engine of integers: what must hold whatever happens."""
+
+from collections.abc import Iterator
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flowlib.ids import NodeId
+from flowlib.scheduling import messages as m
+from flowlib.scheduling.scheduler import Scheduler
+from flowlib.scheduling.states import FINAL_STATES
+
+POOLS = {"db": 1, "gpu": 2}
+
+
+class World:
+    """An engine without tasks: it answers commands as the dice say, and checks every command it is given.
+
+    A node's *value* is the number of times it was made, so that a stale decision can be told from a fresh one.
+    """
+
+    def __init__(self, dice: Random, *, n_nodes: int, trouble: bool) -> None:
+        self.dice = dice
+        self.trouble = trouble
+        self.slots = dice.randint(1, 4)
+        self.scheduler = Scheduler(self.slots, POOLS)
+        self.plans: list[m.NodePlan] = []
+        self.stored = [dice.random() < 0.6 for _ in range(4 * n_nodes)]
+        self.n_made: list[int] = []
+        self.has_value: list[bool] = []
+        self.is_lost: set[NodeId] = set()
+        self.dropped: set[NodeId] = set()
+        self.decided_with: dict[NodeId, tuple[int, ...]] = {}
+        self.queued: set[NodeId] = set()
+        self.running: set[NodeId] = set()
+        self.assembling: set[NodeId] = set()
+        self.blocked: set[NodeId] = set()
+        self.children: dict[NodeId, tuple[NodeId, ...]] = {}
+        self.deferred: dict[NodeId, NodeId] = {}
+        self.is_stopping = False
+        self.losses_left = 6 if trouble else 0
+        self.limit = 3 * n_nodes
+        plans = self.new_plans(n_nodes)
+        self.targets = set(dice.sample(range(n_nodes), dice.randint(1, min(3, n_nodes))))
+        self.add(plans)
+        self.facts: list[m.Fact] = [m.Grown(plans, tuple(sorted(self.targets)))]
+
+    # ---- the graph
+
+    def new_plans(self, n: int, parent: NodeId | None = None) -> tuple[m.NodePlan, ...]:
+        dice, first = self.dice, len(self.plans)
+        old = [NodeId(i) for i in range(first) if parent is None or not self.waits_for(NodeId(i), parent)]
+        plans = []
+        for number in range(first, first + n):
+            known = [*old, *range(first, number)]
+            chosen = sorted(dice.sample(known, min(len(known), dice.choice([0, 1, 1, 2, 3]))))
+            plans.append(
+                m.NodePlan(
+                    dependencies=tuple(NodeId(i) for i in chosen),
+                    pool=dice.choice([None, None, None, "db", "gpu"]),
+                    always=dice.random() < 0.1,
+                    priority=dice.randint(0, 3) * 1000 - number,
+                    weight_s=dice.choice([0.5, 1.0, 3.0]),
+                )
+            )
+        return tuple(plans)
+
+    def add(self, plans: tuple[m.NodePlan, ...]) -> None:
+        self.plans += plans
+        self.n_made += [0] * len(plans)
+        self.has_value += [False] * len(plans)
+
+    def waits_for(self, node: NodeId, other: NodeId) -> bool:
+        """Whether a node cannot end before another: the engine's graphs and keys never form such a circle."""
+        stack, seen = [node], set()
+        while stack:
+            at = stack.pop()
+            if at == other:
+                return True
+            if at in seen:
+                continue
+            seen.add(at)
+            stack += [*self.plans[at].dependencies, *self.children.get(at, ())]
+            stack += [self.deferred[at]] if at in self.deferred else []
+        return False
+
+    def state(self, node: NodeId) -> str:
+        return self.scheduler.states[node]
+
+    def is_there(self, node: NodeId) -> bool:
+        """Whether a value can be loaded: it is in memory, or stored and not lost."""
+        in_memory = node not in self.dropped and node not in self.is_lost
+        return self.has_value[node] and (in_memory or (self.stored[node] and node not in self.is_lost))
+
+    def needed_by(self, node: NodeId) -> Iterator[NodeId]:
+        for other, plan in enumerate(self.plans):
+            is_child = node in self.children.get(NodeId(other), ())
+            if (node in plan.dependencies or is_child) and self.state(NodeId(other)) not in FINAL_STATES:
+                yield NodeId(other)
+
+    # ---- the loop
+
+    def run(self) -> None:
+        n_steps = 0
+        while True:
+            while self.facts:
+                commands = self.scheduler.handle(self.facts)
+                self.facts = []
+                self.check_order(commands)
+                for command in commands:
+                    self.carry_out(command)
+                self.check_limits()
+            if self.scheduler.is_finished and not self.lose_a_target():
+                return
+            if not self.facts:
+                self.let_something_happen()
+            n_steps += 1
+            assert n_steps < 5000, "the run does not come to an end"
+
+    def lose_a_target(self) -> bool:
+        for target in sorted(self.targets):
+            if self.losses_left and self.has_value[target] and self.dice.random() < 0.3:
+                self.losses_left -= 1
+                self.lose(NodeId(target))
+                self.facts.append(m.ValueLost(NodeId(target)))
+                return True
+        return False
+
+    def let_something_happen(self) -> None:
+        assert self.running or self.blocked, "nothing runs, nothing is waited for, and yet nodes are open"
+        if self.trouble and not self.is_stopping and self.dice.random() < 0.01:
+            self.is_stopping = True
+            self.facts.append(m.Stopping())
+            return
+        for node in sorted(self.blocked):
+            if not self.running or self.dice.random() < 0.3:
+                self.blocked.discard(node)
+                self.facts.append(m.Unblocked(node))
+        for node in sorted(self.running):
+            if self.dice.random() < 0.5:
+                self.end(node)
+
+    # ---- commands
+
+    def carry_out(self, command: m.Command) -> None:
+        match command:
+            case m.Decide():
+                self.facts += [self.decide(node) for node in command.nodes]
+            case m.Start():
+                self.start(command.node)
+            case m.Assemble():
+                self.assemble(command.node)
+            case m.Skip():
+                assert self.state(command.because) in FINAL_STATES
+                assert not self.has_value[command.because]
+                assert not self.plans[command.node].always
+                self.over(command.node, has_value=False)
+            case m.Cancel():
+                assert self.is_stopping
+                self.over(command.node, has_value=False)
+            case m.Drop():
+                self.drop(command.node)
+
+    def decide(self, node: NodeId) -> m.Fact:
+        assert self.state(node) == "ready"
+        assert node not in self.is_lost, "asked whether a lost value is stored"
+        self.deferred.pop(node, None)
+        roll = self.dice.random()
+        if roll < 0.2:
+            self.over(node, has_value=True)
+            return m.Hit(node)
+        ended = [NodeId(n) for n, state in enumerate(self.scheduler.states) if state in FINAL_STATES]
+        others = [n for n in sorted(self.queued | self.running) if not self.waits_for(n, node)]
+        if roll < 0.3 and others:
+            self.deferred[node] = self.dice.choice(others)
+            return m.Deferred(node, self.deferred[node])
+        self.decided_with[node] = self.inputs(node)
+        self.queued.add(node)
+        ended = [n for n in ended if not self.waits_for(n, node)]
+        if roll < 0.35 and ended:
+            self.deferred[node] = self.dice.choice(ended)
+            return m.Deferred(node, self.deferred[node])
+        return m.Missed(node)
+
+    def inputs(self, node: NodeId) -> tuple[int, ...]:
+        return tuple(self.n_made[dependency] for dependency in self.plans[node].dependencies)
+
+    def start(self, node: NodeId) -> None:
+        assert self.state(node) == "running"
+        plan = self.plans[node]
+        for dependency in plan.dependencies:
+            assert self.state(dependency) in FINAL_STATES, "started before its inputs"
+            assert self.has_value[dependency] or plan.always, "started without an input"
+        assert self.decided_with.pop(node, self.inputs(node)) == self.inputs(node), "decided for other inputs"
+        self.queued.discard(node)
+        missing = [d for d in plan.dependencies if self.has_value[d] and not self.is_there(d)]
+        if missing:
+            self.lose(missing[0])
+            self.facts.append(m.Lost(node, missing[0]))
+        elif self.trouble and self.dice.random() < 0.1:
+            self.blocked.add(node)
+            self.facts.append(m.Blocked(node))
+        elif self.trouble and self.dice.random() < 0.05:
+            self.over(node, has_value=True)
+            self.facts.append(m.Ended(node, "cached", has_value=True))
+        else:
+            self.running.add(node)
+
+    def assemble(self, node: NodeId) -> None:
+        children = self.children[node]
+        assert all(self.state(child) in FINAL_STATES for child in children), "put together too early"
+        self.queued.discard(node)
+        missing = [child for child in children if self.has_value[child] and not self.is_there(child)]
+        if missing:
+            self.lose(missing[0])
+            self.facts.append(m.Lost(node, missing[0]))
+            return
+        self.assembling.add(node)
+        self.running.add(node)
+
+    def drop(self, node: NodeId) -> None:
+        assert self.has_value[node], "dropped what was not there"
+        assert node not in self.targets, "dropped a target"
+        assert node not in self.dropped, "dropped twice"
+        assert not list(self.needed_by(node)), "dropped what is needed"
+        self.dropped.add(node)
+
+    # ---- what becomes of a job
+
+    def end(self, node: NodeId) -> None:
+        roll = self.dice.random()
+        self.running.discard(node)
+        if node in self.assembling:
+            self.assembling.discard(node)
+            self.end_assembly(node)
+        elif roll < 0.1:
+            kept = self.dice.random() < 0.5
+            self.over(node, has_value=kept)
+            self.facts.append(m.Ended(node, "failed", has_value=kept))
+        elif roll < 0.2 and (dependency := self.lose_one(self.plans[node].dependencies)) is not None:
+            self.facts.append(m.Lost(node, dependency))
+        elif roll < 0.35 and len(self.plans) < self.limit:
+            self.expand(node)
+        else:
+            self.over(node, has_value=True)
+            self.facts.append(m.Ended(node, "done", has_value=True))
+
+    def end_assembly(self, node: NodeId) -> None:
+        children = self.children[node]
+        if not all(self.has_value[child] for child in children):
+            self.over(node, has_value=False)
+            self.facts.append(m.Ended(node, "skipped", has_value=False))
+        elif self.dice.random() < 0.2 and (child := self.lose_one(children)) is not None:
+            self.facts.append(m.Lost(node, child))
+        else:
+            self.over(node, has_value=True)
+            self.facts.append(m.Ended(node, "done", has_value=True))
+
+    def expand(self, node: NodeId) -> None:
+        plans = self.new_plans(self.dice.randint(0, 3), parent=node)
+        first = len(self.plans)
+        self.add(plans)
+        old = [NodeId(i) for i in range(first) if not self.waits_for(NodeId(i), node)]
+        new = [NodeId(i) for i in range(first, len(self.plans))]
+        children = tuple(sorted({*self.dice.sample(old, min(len(old), self.dice.choice([0, 0, 1]))), *new[-1:]}))
+        self.children[node] = children
+        self.facts += [m.Grown(plans, parent=node), m.Expanded(node, children)]
+
+    def lose_one(self, nodes: tuple[NodeId, ...]) -> NodeId | None:
+        there = [node for node in nodes if self.has_value[node]]
+        if not there or not self.losses_left:
+            return None
+        self.losses_left -= 1
+        chosen = self.dice.choice(there)
+        self.lose(chosen)
+        return chosen
+
+    def lose(self, node: NodeId) -> None:
+        self.is_lost.add(node)
+
+    def over(self, node: NodeId, *, has_value: bool) -> None:
+        self.has_value[node] = has_value
+        self.n_made[node] += has_value
+        for group in (self.queued, self.blocked, self.running):
+            group.discard(node)
+        if has_value:
+            self.is_lost.discard(node)
+            self.dropped.discard(node)
+        self.children.pop(node, None)
+        self.deferred.pop(node, None)
+        self.decided_with.pop(node, None)
+
+    # ---- what must hold
+
+    def check_limits(self) -> None:
+        assert len(self.running) <= self.slots
+        for pool, size in POOLS.items():
+            assert sum(self.plans[node].pool == pool for node in self.running) <= size
+
+    def check_order(self, commands: list[m.Command]) -> None:
+        """What was started in one batch went by rank, and nothing better was left behind that would have fitted."""
+        started = [c.node for c in commands if isinstance(c, m.Start | m.Assemble)]
+        ranks = [self.plans[node].priority for node in started]
+        assert ranks == sorted(ranks, reverse=True)
+        busy = [node for node, state in enumerate(self.scheduler.states) if state == "running"]
+        free = self.slots - len(busy)
+        asked_again = {node for c in commands if isinstance(c, m.Decide) for node in c.nodes}
+        self.queued -= asked_again | {node for node in self.queued if self.state(node) != "ready"}
+        for node in self.queued - set(started):
+            pool = self.plans[node].pool
+            pool_is_full = pool is not None and sum(self.plans[b].pool == pool for b in busy) >= POOLS[pool]
+            has_better_rank = bool(ranks) and self.plans[node].priority > ranks[-1]
+            assert pool_is_full or (free <= 0 and not has_better_rank), f"{node} was left behind"
+
+    def check_end(self) -> None:
+        scheduler = self.scheduler
+        assert all(state in FINAL_STATES for state in scheduler.states)
+        assert len(scheduler.states) == len(self.plans)
+        assert not self.running
+        assert not self.blocked
+        assert scheduler.handle([]) == []
+        for number, state in enumerate(scheduler.states):
+            node = NodeId(number)
+            assert self.has_value[node] == (state in ("done", "cached") or (state == "failed" and self.has_value[node]))
+            if self.has_value[node] and node not in self.targets and node not in self.is_lost:
+                assert node in self.dropped, "a value that nobody needs was kept"
+            if not self.is_stopping and state == "cancelled":
+                raise AssertionError("cancelled, though nobody stopped the run")
+
+
+@settings(max_examples=150)
+@given(dice=st.randoms(use_true_random=False), n_nodes=st.integers(1, 14))
+def test_any_graph_comes_to_an_end(dice: Random, n_nodes: int) -> None:
+    """Hits, misses, failures and growth: every node ends, limits and order hold, values leave when nobody needs them."""
+    world = World(dice, n_nodes=n_nodes, trouble=False)
+
+    world.run()
+
+    world.check_end()
+
+
+@settings(max_examples=250)
+@given(dice=st.randoms(use_true_random=False), n_nodes=st.integers(1, 14))
+def test_any_graph_comes_to_an_end_in_any_trouble(dice: Random, n_nodes: int) -> None:
+    """The same with leases held by others, lost values and a stop at any moment."""
+    world = World(dice, n_nodes=n_nodes, trouble=True)
+
+    world.run()
+
+    world.check_end()
