@@ -254,8 +254,8 @@ class Engine:
 
     def _outcome_facts(self, outcome: Outcome) -> list[m.Fact]:
         number = outcome.node
-        for node in outcome.spoiled:
-            self.values.lose(self.graph.id_of(node))
+        if outcome.spoiled:
+            self.values.spoilt(map(self.graph.id_of, outcome.spoiled))
         if isinstance(outcome.error, ChildEnded):
             return self._child_ended(number, outcome.error.child)
         if outcome.lost is not None:
@@ -285,7 +285,9 @@ class Engine:
             self._ledger.release(number)
         if outcome.not_kept and call.key is not None:
             self._announcer.not_kept(node, outcome.not_kept)
-        self.values.made(number, outcome.value, stored_under, borrowed=outcome.borrowed)
+        if outcome.borrowed:
+            self.values.borrowed((number, *map(self.graph.id_of, outcome.lenders)))
+        self.values.made(number, outcome.value, stored_under)
         self._announcer.finished(number, outcome, call.key)
         self._feeds.offer(number, outcome.value, self.values)
         return [m.Ended(number, "done", has_value=True)]

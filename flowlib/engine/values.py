@@ -79,10 +79,8 @@ class Values:
         if number in self._targets:
             self._payloads[number] = entry.payload
 
-    def made(self, number: NodeId, value: Any, key: Key | None, *, borrowed: bool = False) -> None:
-        """Take a value that a job made; `key` if it was stored, too; `borrowed` if others may hold parts of it."""
-        if borrowed:
-            self._borrowed.add(number)
+    def made(self, number: NodeId, value: Any, key: Key | None) -> None:
+        """Take a value that a job made; `key` if it was stored, too."""
         if key is not None:
             self._keys[number] = key
             if number not in self._targets and number not in self._lost and self._only_streamed(number):
@@ -90,11 +88,21 @@ class Values:
         self._live[number] = value
 
     def lose(self, number: NodeId) -> None:
-        """Forget a value that cannot be loaded, or that somebody has changed."""
+        """Forget a value that cannot be loaded."""
         self._keys.pop(number, None)
         self._payloads.pop(number, None)
         self._lost.add(number)
         self.drop(number)
+
+    def borrowed(self, numbers: Iterable[NodeId]) -> None:
+        """Take note of values that may share memory: from now on none of them is handed over as it is."""
+        self._borrowed.update(numbers)
+
+    def spoilt(self, numbers: Iterable[NodeId]) -> None:
+        """Forget values that a task has changed, and all that may share memory with them."""
+        changed = set(numbers)
+        for number in changed | (self._borrowed if changed & self._borrowed else set()):
+            self.lose(number)
 
     def drop(self, number: NodeId) -> None:
         """Let go of a value nobody will ask for. What stands for a failure stays: it could not be made again."""

@@ -110,6 +110,8 @@ class Outcome:
     """The input whose stored value could not be loaded."""
     borrowed: bool = False
     """Whether the value may share memory with an input that others hold, so that it must not be handed on as it is."""
+    lenders: tuple[Node, ...] = ()
+    """Whose values those inputs are."""
     spoiled: tuple[Node, ...] = ()
     """Shared inputs that the job changed: nobody may use them any more."""
     digest: Digest | None = None

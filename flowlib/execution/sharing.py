@@ -127,10 +127,12 @@ class Watch:
 
     Attributes:
         has_lent: Whether the job was given anything that others hold, too.
+        owners: The nodes whose values those are.
     """
 
     def __init__(self, digest: Callable[[Any], Digest]) -> None:
         self.has_lent = False
+        self.owners: tuple[Node, ...] = ()
         self._digest = digest
         self._lent: list[_Lent] = []
 
@@ -149,7 +151,9 @@ class Watch:
             return copied
         if not self.add(parameter, value, known, owner):
             copied, is_private = private_copy(value, whatever_size=True)
-        self.has_lent = self.has_lent or not is_private
+        if not is_private:
+            self.has_lent = True
+            self.owners += () if owner is None else (owner,)
         return copied
 
     def lend_all(self, parameter: str, values: Iterable[Any]) -> None:

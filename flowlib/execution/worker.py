@@ -81,6 +81,7 @@ class Worker:
         finally:
             running_job.reset(token)
         outcome.borrowed = watch.has_lent and not is_immutable(value)
+        outcome.lenders = watch.owners if outcome.borrowed else ()
         outcome.value = value
         self._keep(job, value, outcome)
 

@@ -83,7 +83,7 @@ def encode_compiled(value: Any, walk: Walk) -> bytes:
     """Encode a compiled function, such as a numpy function, by the qualified name that leads to it."""
     if not _leads_to(value):
         raise Refused(value, "no import path leads to this function", "Pass a function defined with def.")
-    return named_head("function", 0, f"{value.__module__}.{_qualname(value)}".encode())
+    return named_head("function", 0, f"{_module(value)}.{_qualname(value)}".encode())
 
 
 def encode_descriptor(value: Any, walk: Walk) -> Node:
@@ -136,13 +136,18 @@ def _nameless(value: object, kind: str) -> Refused:
     )
 
 
+def _module(value: Any) -> str:
+    """Name the module of a compiled function; before numpy 2 its functions did not know theirs."""
+    return str(getattr(value, "__module__", None) or type(value).__module__)
+
+
 def _qualname(value: Any) -> str:
     return str(getattr(value, "__qualname__", None) or value.__name__)
 
 
 def _leads_to(value: Any) -> bool:
     """Say whether module and qualified name lead back to the very object."""
-    found: Any = sys.modules.get(str(getattr(value, "__module__", None)))
+    found: Any = sys.modules.get(_module(value))
     for part in _qualname(value).split("."):
         found = getattr(found, part, None)
     return found is value

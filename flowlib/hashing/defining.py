@@ -77,6 +77,8 @@ def _in_module(namespace: dict[str, object], name: str, index: SourceIndex) -> _
         if file is None:
             file, statements = _in_cells(namespace, name, index)
         source = _imported_from(statements, namespace, name)
+        if not statements and file is not None:
+            source = _imported_with_star(file, namespace, name)
         if source is None:
             return _definition_of(statements, file, Environment(namespace, vars(builtins), {}), name)
         module_name, name = source
@@ -107,19 +109,35 @@ def _imported_from(
     if not isinstance(last, ast.ImportFrom):
         return None
     original = next(alias.name for alias in last.names if (alias.asname or alias.name) == name)
+    return _module_of(last, namespace), original
+
+
+def _imported_with_star(file: SourceFile, namespace: dict[str, object], name: str) -> tuple[str, str] | None:
+    """Return (module, name) if a `from module import *` brought the name."""
+    for statement in reversed(file.bindings.get("*", [])):
+        if isinstance(statement, ast.ImportFrom):
+            module = sys.modules.get(_module_of(statement, namespace))
+            if isinstance(module, ModuleType) and vars(module).get(name) is namespace.get(name):
+                return module.__name__, name
+    return None
+
+
+def _module_of(statement: ast.ImportFrom, namespace: dict[str, object]) -> str:
     package = str(namespace.get("__package__") or "").split(".")
-    above = package[: len(package) - last.level + 1] if last.level else []
-    return ".".join(part for part in (*above, last.module) if part), original
+    above = package[: len(package) - statement.level + 1] if statement.level else []
+    return ".".join(part for part in (*above, statement.module) if part)
 
 
 def _in_class(cls: type, name: str, index: SourceIndex) -> _Definition:
     file = index.file_of_class(cls)
     classes = file.classes.get(cls.__qualname__, []) if file is not None else []
-    statements = [
+    body = classes[-1].body if classes else []
+    statements: list[ast.stmt] = [
         statement
-        for statement in (classes[-1].body if classes else [])
+        for statement in body
         if any(isinstance(node, ast.Name) and node.id == name for node in ast.walk(statement))
     ]
+    statements = statements or [*classes]  # made by a metaclass or decorator from the whole of it
     module = sys.modules.get(cls.__module__)
     environment = Environment(vars(module), vars(builtins), {}) if isinstance(module, ModuleType) else None
     return _definition_of(statements, file, environment, name)

@@ -100,6 +100,12 @@ def encode_zone(value: zoneinfo.ZoneInfo, walk: Walk) -> Node:
     return named("ZoneInfo", value.key)
 
 
+def encode_pytz_zone(value: Any, walk: Walk) -> Node:
+    """Encode a zone of pytz, which pandas 2 makes, by its name; a fixed offset by the offset."""
+    zone = getattr(value, "zone", None)
+    return named("pytz", value.utcoffset(None) if zone is None else zone)
+
+
 def encode_decimal(value: Decimal, walk: Walk) -> bytes:
     """Encode a Decimal by sign, digits and exponent: 1.0 and 1.00 differ."""
     sign, digits, exponent = value.as_tuple()

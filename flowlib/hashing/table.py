@@ -115,6 +115,8 @@ _LIBRARIES: Mapping[tuple[str, str], Encoder] = MappingProxyType(
         ("pandas", "NaTType"): frames.encode_missing,
         ("pandas", "NAType"): frames.encode_missing,
         ("pandas", "BaseOffset"): frames.encode_offset,
+        ("pytz", "BaseTzInfo"): standard.encode_pytz_zone,
+        ("pytz", "_FixedOffset"): standard.encode_pytz_zone,
         ("pyarrow", "Table"): arrow.encode_table,
         ("pyarrow", "RecordBatch"): arrow.encode_table,
         ("pyarrow", "Array"): arrow.encode_array,

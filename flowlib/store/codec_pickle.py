@@ -18,6 +18,7 @@ from typing import Any
 
 from flowlib.store.base import NotKept
 from flowlib.store.files import Buffer
+from flowlib.store.main_module import ScriptPickler, ScriptUnpickler
 
 _ALIGN = 64
 _PROTOCOL = 5
@@ -48,7 +49,7 @@ def encode_pickle(value: object, reducers: Mapping[type, Reducer]) -> tuple[str,
     """
     refused = dict.fromkeys(_READ_ONCE, _refuse)
     try:
-        return "pickle5", _dump(value, pickle.Pickler, {**copyreg.dispatch_table, **refused, **reducers})
+        return "pickle5", _dump(value, ScriptPickler, {**copyreg.dispatch_table, **refused, **reducers})
     except _ReadOnce as error:
         raise NotKept(str(error)) from error
     except Exception as error:
@@ -99,7 +100,7 @@ def decode_pickle(data: memoryview) -> object:
     for length in lengths:
         sections.append(data[at : at + length])
         at = _aligned(at + length)
-    return pickle.loads(sections[0], buffers=sections[1:])
+    return ScriptUnpickler(io.BytesIO(sections[0]), buffers=sections[1:]).load()
 
 
 def _aligned(n_bytes: int) -> int:

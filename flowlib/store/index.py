@@ -5,7 +5,7 @@ eviction or statistics is used. Rows are read and written in batches by our own 
 third of `Cache.set` inside `transact`. Names start with a letter and a colon: `e:` entry by key, `r:` latest keys by
 task, `s:` statistics by task, `t:` text by name, `f:` digest by file path, `p:` how far a pack has been taken in.
 
-Rules: every write holds the write lock (a byte of the lock file) around the whole transaction and the checkpoint it may
+Rules: every write holds the write lock (see `leases`) around the whole transaction and the checkpoint it may
 cause, and so do opening and closing: no two processes write or checkpoint at once, so nobody waits inside SQLite, and
 the fault in SQLite's log that needs a checkpoint beside a writer (fixed in 3.51.3) cannot occur. No descriptor of the
 database is ever opened here. A connection that came through a fork is kept aside, unused and unclosed.

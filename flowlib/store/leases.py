@@ -1,12 +1,13 @@
-"""Locks on numbered places of one file: the right to compute a key, and the right to write the index.
+"""Locks on numbered places of a few files: the right to compute a key, and the right to write the index.
 
 Theory of operation: a POSIX record lock on one byte costs about a microsecond, ends with its process however that
-dies, and leaves nothing behind to clean up. The kernel gives such locks to processes, so a table in the process says
-which thread holds what; and closing any descriptor of the file drops all of the process's locks on it, so there is
-one table with one descriptor for each lock file in a process, shared by all stores on it and kept while any uses it.
+dies, and leaves nothing behind to clean up. The kernel keeps the locks of a file in a list that it walks for each, so
+places are spread over sixteen files. It gives locks to processes, so a table in the process says which thread holds
+what; and closing any descriptor of a file drops all of the process's locks on it, so a process has one table with one
+descriptor for each file, shared by all stores of the directory and kept while any uses it.
 
-Rules: after a fork the child makes a table of its own; the descriptor it inherited stays open, because closing it
-would drop the locks taken through the new one.
+Rules: after a fork the child makes a table of its own; the descriptors it inherited stay open, because closing one
+would drop the locks taken through its successor.
 """
 
 import contextlib
@@ -27,6 +28,7 @@ MAINTENANCE = 1
 _FIRST_KEY = 1 << 10
 _WRITE_PATIENCE_S = 10.0
 _PAUSE_S = 0.0005
+_NAMES = "0123456789abcdef"
 
 
 class LockTimeout(OSError):
@@ -34,22 +36,26 @@ class LockTimeout(OSError):
 
 
 class LockTable:
-    """The locks one process holds on one lock file."""
+    """The locks one process holds on the files of one directory."""
 
-    def __init__(self, path: Path, files: Files) -> None:
+    def __init__(self, directory: Path, files: Files) -> None:
         self.pid = os.getpid()
-        self._descriptor = files.open_append(path)
+        self._descriptors: list[int] = []
+        files.make_dir(directory)
+        for name in _NAMES:
+            self._descriptors.append(files.open_append(directory / name))
         self._guard = threading.Lock()
         self._held: set[int] = set()
         self._writing = threading.Lock()
 
     def __del__(self) -> None:
         if getattr(self, "pid", None) == os.getpid():
-            with contextlib.suppress(OSError, AttributeError):
-                os.close(self._descriptor)
+            for descriptor in self._descriptors:
+                with contextlib.suppress(OSError):
+                    os.close(descriptor)
 
     def abandon(self) -> None:
-        """Never close the descriptor: another thread made the table for this file first, and may hold locks."""
+        """Never close the descriptors: another thread made the table for this file first, and may hold locks."""
         self.pid = -1
 
     def take(self, place: int) -> bool:
@@ -58,7 +64,7 @@ class LockTable:
             if place in self._held:
                 return False
             try:
-                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+                fcntl.lockf(self._file_of(place), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
             except OSError:
                 return False
             self._held.add(place)
@@ -69,7 +75,10 @@ class LockTable:
         with self._guard:
             if place in self._held and self.pid == os.getpid():
                 self._held.discard(place)
-                fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, place)
+                fcntl.lockf(self._file_of(place), fcntl.LOCK_UN, 1, place)
+
+    def _file_of(self, place: int) -> int:
+        return self._descriptors[place % len(self._descriptors)]
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -98,23 +107,23 @@ class LockTable:
         raise LockTimeout("the cache's write lock is taken by another process")
 
 
-# The kernel keeps one set of record locks for a process and a file, so the process may have only one table for it.
+# The kernel keeps one set of record locks for a process and a file, so a process may have only one table for it.
 _TABLES: "weakref.WeakValueDictionary[tuple[int, int, int], LockTable]" = weakref.WeakValueDictionary()
 
 
-def lock_table(path: Path, files: Files) -> LockTable:
-    """Return this process's table for a lock file, made on first use.
+def lock_table(directory: Path, files: Files) -> LockTable:
+    """Return this process's table for a directory of lock files, made on first use.
 
     Raises:
-        OSError: The file cannot be opened, or is not an ordinary file.
+        OSError: A file cannot be opened, or is not an ordinary file.
     """
     with contextlib.suppress(FileNotFoundError):
-        status = files.status(path)
+        status = files.status(directory / _NAMES[0])
         table = _TABLES.get((os.getpid(), status.st_dev, status.st_ino))
         if table is not None:
             return table
-    table = LockTable(path, files)
-    status = files.status(path)
+    table = LockTable(directory, files)
+    status = files.status(directory / _NAMES[0])
     shared = _TABLES.setdefault((os.getpid(), status.st_dev, status.st_ino), table)
     if shared is not table:
         table.abandon()

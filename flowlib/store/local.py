@@ -82,7 +82,7 @@ class LocalStore:
         self._notices = Notices()
         self._lock, self._flushing = threading.Lock(), threading.Lock()
         self._waiting, self._committing = _Waiting(), _Waiting()
-        self.locks = lock_table(self.root / "lock", files)
+        self.locks = lock_table(self.root / "leases", files)
         self.blobs = Blobs(self.root, files, self.options.fsync)
         network = is_network_path(self.root)
         self.records = Records(

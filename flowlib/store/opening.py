@@ -2,11 +2,12 @@
 
 Layout, format 1:
 
-    .flowlib/          0700; .gitignore with `*`, CACHEDIR.TAG, `format` (a number), `lock`
+    .flowlib/          0700; .gitignore with `*`, CACHEDIR.TAG, `format` (a number)
       index/           the database of small records
       entries/         packs: the log the index can be rebuilt from
       blobs/ab/        payloads named by digest
       runs/            one event log a run (written elsewhere)
+      leases/          sixteen empty files whose bytes are locked
       tmp/             files being written: <host>.<pid>.<random>
       bad/             quarantine
 
@@ -27,7 +28,7 @@ from flowlib.store.mac import Mac, load_secret
 
 FORMAT = 1
 INLINE_BYTES = 4096
-_SUBDIRS = ("index", "entries", "blobs", "runs", "tmp")
+_SUBDIRS = ("index", "entries", "blobs", "runs", "leases", "tmp")
 _TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"
     "# This directory is a cache made by flowlib; backups can leave it out.\n"

@@ -284,11 +284,12 @@ def test_a_result_that_is_a_large_literal_is_not_handed_on(cache: Any) -> None:
     def same(x: Any) -> Any:
         return x
 
-    try:
+    if cache is False:
+        with pytest.raises(InputMutated, match="'fill' changed its input 'array'"):
+            run(fill(same(array), 7.0), cache)
+    else:  # the second task gets its own copy from the store
         run(fill(same(array), 7.0), cache)
-    except InputMutated:
-        assert cache is False  # with a cache the second task has its own copy from the store
-    assert array.sum() == 0.0
+        assert array.sum() == 0.0
 
 
 def test_strict_looks_at_copies_too(cache: Any) -> None:

@@ -171,7 +171,7 @@ def test_numpy_scalars_meet_python_where_the_width_is_the_same() -> None:
     assert distinct(
         *(np.dtype(kind).type(1) for kind in ("i1", "i2", "i4", "i8", "u8", "f2", "f4", "f8", "g", "c8", "c16"))
     )
-    assert distinct(np.datetime64(1, "s"), np.datetime64(1, "D"), np.timedelta64(1, "s"), np.datetime64("NaT"))
+    assert distinct(np.datetime64(1, "s"), np.datetime64(1, "D"), np.timedelta64(1, "s"), np.datetime64("NaT", "s"))
     assert agree({np.str_("a"): np.int64(1)}, {"a": 1})
     assert agree({np.int64(1): "a"}, {1: "a"})
 

@@ -25,6 +25,11 @@ WEAK = {
         "import threading\nclass A:\n def __init__(self): self.lock = threading.Lock()\n def go(self): return 1\na = A()\n"
         "def entry(): return a.go()", ("return 1", "return 2"), "a"),
     "imported from another module": ("from .util import L\ndef entry(): return L", None, "L"),
+    "imported with a star": ("from .util import *\ndef entry(): return L", None, "L"),
+    "imported under another name": ("from .util import L as M\ndef entry(): return M", None, "M"),
+    "made by a class decorator": (
+        "import threading\ndef d(c):\n c.L = [threading.Lock(), c.N]\n return c\n@d\nclass A:\n N = 1\ndef entry(): return A.L",
+        ("N = 1", "N = 2"), "L"),
     "reached through another module": ("from . import util\ndef entry(): return util.L", None, "L"),
     "in a closure": (
         "import threading\ndef make(n):\n lock = [threading.Lock(), n * 1]\n return lambda: lock\nentry = make(3)",

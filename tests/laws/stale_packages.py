@@ -574,7 +574,7 @@ def make_package(rng: random.Random) -> Package:
     """Make a package of some twenty items: a few of every module, and all that the entry uses."""
     package = Package(rng)
     for module in reversed(range(N_MODULES)):
-        kinds = [*rng.sample(SIMPLE, 2), *rng.sample([*KINDS], 4)] if module else rng.sample([*KINDS], 2)
+        kinds = [*rng.sample(SIMPLE, 2), *rng.sample([*KINDS], 3)] if module else rng.sample([*KINDS], 2)
         for kind in kinds:
             add_item(package, kind, module)
     items = [*package.items.values()]
@@ -609,7 +609,7 @@ class Edit:
     is_idle: bool
     """True if it must not change any value nor, but for rare cases, any version."""
     needs: str = ""
-    """Kind of item that the entry has to use first; see `make_place`."""
+    """Kind of item that the entry has to use first, or "patch"; see `make_place`."""
 
 
 def _reached_items(package: Package, *kinds: str) -> list[Item]:
@@ -619,11 +619,17 @@ def _reached_items(package: Package, *kinds: str) -> list[Item]:
 
 def make_place(package: Package, edit: Edit) -> bool:
     """Let the entry use an item of the kind that an edit needs; return True if that changed the package."""
+    if edit.needs == "patch":
+        return not package.patches and _patch(package)
     if not edit.needs or _reached_items(package, edit.needs):
         return False
     present = [item for item in package.items.values() if item.kind == edit.needs]
     if not present:
-        add_item(package, edit.needs, package.rng.randrange(N_MODULES - 1))
+        module = package.rng.randrange(N_MODULES - 1)
+        targets = KINDS[edit.needs].targets
+        if targets and not package.below(module, *targets):
+            add_item(package, targets[0], N_MODULES - 1)
+        add_item(package, edit.needs, module)
         present = [item for item in package.items.values() if item.kind == edit.needs]
     if present:
         package.entry.append(Use(present[0].name, pick_style(package.rng, present[0].module)))
@@ -802,7 +808,7 @@ EDITS = {
     "entry grows": Edit(_extend_entry, is_idle=False),
     "entry shrinks": Edit(_shorten_entry, is_idle=False),
     "patch": Edit(_patch, is_idle=False),
-    "unpatch": Edit(_unpatch, is_idle=False),
+    "unpatch": Edit(_unpatch, is_idle=False, needs="patch"),
     "data file": Edit(_change_data, is_idle=False),
     "comment": Edit(_restyle(_comment), is_idle=True),
     "docstring": Edit(_restyle(_doc), is_idle=True),
@@ -819,7 +825,7 @@ EDITS = {
 
 def edit_names(rng: random.Random) -> Iterator[str]:
     """Yield names of edits for ever: each class comes once a round, in random order, idle ones four times."""
-    weights = {"module rename": 9, "unpatch": 3, "patch": 4}  # often there is no place for a renaming
+    weights = {"module rename": 9}  # often there is no place for a renaming
     names = [name for name, edit in EDITS.items() for _ in range(weights.get(name, 4 if edit.is_idle else 1))]
     while True:
         rng.shuffle(names)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -329,23 +330,34 @@ class World:
                 raise AssertionError("cancelled, though nobody stopped the run")
 
 
-@settings(max_examples=150)
-@given(dice=st.randoms(use_true_random=False), n_nodes=st.integers(1, 14))
-def test_any_graph_comes_to_an_end(dice: Random, n_nodes: int) -> None:
+@settings(max_examples=100)
+@given(seed=st.integers(0, 2**32), n_nodes=st.integers(1, 25))
+def test_any_graph_comes_to_an_end(seed: int, n_nodes: int) -> None:
     """Hits, misses, failures and growth: every node ends, limits and order hold, values leave when nobody needs them."""
-    world = World(dice, n_nodes=n_nodes, trouble=False)
+    world = World(Random(seed), n_nodes=n_nodes, trouble=False)
 
     world.run()
 
     world.check_end()
 
 
-@settings(max_examples=250)
-@given(dice=st.randoms(use_true_random=False), n_nodes=st.integers(1, 14))
-def test_any_graph_comes_to_an_end_in_any_trouble(dice: Random, n_nodes: int) -> None:
+@settings(max_examples=200)
+@given(seed=st.integers(0, 2**32), n_nodes=st.integers(1, 25))
+def test_any_graph_comes_to_an_end_in_any_trouble(seed: int, n_nodes: int) -> None:
     """The same with leases held by others, lost values and a stop at any moment."""
-    world = World(dice, n_nodes=n_nodes, trouble=True)
+    world = World(Random(seed), n_nodes=n_nodes, trouble=True)
 
     world.run()
 
     world.check_end()
+
+
+@pytest.mark.slow
+def test_ten_thousand_graphs_come_to_an_end() -> None:
+    """The same again, often enough to meet what is rare."""
+    for seed in range(10_000):
+        world = World(Random(seed), n_nodes=1 + seed % 30, trouble=True)
+
+        world.run()
+
+        world.check_end()

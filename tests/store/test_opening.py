@@ -124,7 +124,7 @@ def test_a_torn_format_number_is_written_again(store: LocalStore, root: Path, op
     assert (root / "format").read_text().strip() == "1"
 
 
-@pytest.mark.parametrize("name", ["index", "entries", "blobs", "tmp", "runs"])
+@pytest.mark.parametrize("name", ["index", "entries", "blobs", "tmp", "runs", "leases"])
 def test_a_link_in_the_place_of_a_part_is_refused(
     store: LocalStore, root: Path, options: StoreOptions, tmp_path: Path, name: str
 ) -> None:
@@ -138,7 +138,7 @@ def test_a_link_in_the_place_of_a_part_is_refused(
     assert sorted((tmp_path / "elsewhere").iterdir()) == before
 
 
-@pytest.mark.parametrize("name", ["format", "lock", "index/cache.db"])
+@pytest.mark.parametrize("name", ["format", "leases/0", "index/cache.db"])
 @pytest.mark.parametrize("kind", ["fifo", "link", "directory", "socket"])
 def test_something_else_in_the_place_of_a_file_neither_hangs_nor_is_followed(
     store: LocalStore,

@@ -288,3 +288,44 @@ def test_a_locked_database_delays_but_loses_nothing(
     store.put(entry_of(2, store.encode(2)))
     store.flush()
     assert len(blocker.find([key_of(1), key_of(2)])) == 2
+
+
+def test_full_syncing_commits_before_put_returns(
+    opened: Callable[..., LocalStore], entry_of: Callable[..., Entry]
+) -> None:
+    """For those who would rather wait than compute twice."""
+    store, other = opened(fsync="full"), opened()
+    entry = entry_of(1, store.encode(b"x" * 5000))
+
+    store.put(entry)
+
+    assert other.find([entry.key]) == {entry.key: entry}
+
+
+@pytest.mark.parametrize(("fsync", "synced"), [("off", 0), ("batch", 1), ("full", 1)])
+def test_blobs_are_synced_before_the_entries_that_name_them(
+    opened: Callable[..., LocalStore],
+    entry_of: Callable[..., Entry],
+    faulty_files: Callable[..., Any],
+    fsync: str,
+    synced: int,
+) -> None:
+    """The order of operations on the disk, as each policy promises it."""
+    log: list[str] = []
+
+    def note(number: int, operation: str, args: tuple[Any, ...]) -> None:
+        if operation in {"sync", "sync_path", "rename", "write"}:
+            log.append(operation)
+
+    files = faulty_files(lambda *_: None)
+    store = opened(files=files, fsync=fsync)
+    files.before = note
+    payload = store.encode(b"x" * 5000)
+    store.put(entry_of(1, payload))
+    store.flush()
+
+    first_write, last_write = log.index("write"), len(log) - 1 - log[::-1].index("write")
+    assert first_write < last_write
+    between = log[first_write:last_write]
+    assert ("sync" in between or "sync_path" in between) == bool(synced)
+    assert ("sync" in log[last_write:]) == bool(synced)
