@@ -13,6 +13,7 @@ again in every run, since a failure is never kept as a result.
 import ast
 import csv
 import email
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
@@ -62,7 +63,7 @@ def measure(*, file: fl.File) -> Size:
 
 
 @fl.task
-def write_table(results: list[Size | fl.Failed], *, path: Path) -> fl.File:
+def write_table(results: Sequence[Size | fl.Failed], *, path: Path) -> fl.File:
     """Write one row for each file that could be measured, the longest first."""
     sizes = [size for size in results if isinstance(size, Size)]
     with path.open("w", newline="", encoding="utf-8") as target:
@@ -73,7 +74,7 @@ def write_table(results: list[Size | fl.Failed], *, path: Path) -> fl.File:
 
 
 @fl.task
-def add_up(results: list[Size | fl.Failed], table: fl.File | None) -> Batch:
+def add_up(results: Sequence[Size | fl.Failed], table: fl.File | None) -> Batch:
     """Sum over the files that could be measured, and list the others with their errors."""
     sizes = [size for size in results if isinstance(size, Size)]
     failures = [failed for failed in results if isinstance(failed, fl.Failed)]
@@ -82,14 +83,12 @@ def add_up(results: list[Size | fl.Failed], table: fl.File | None) -> Batch:
         lines=sum(size.lines for size in sizes),
         functions=sum(size.functions for size in sizes),
         documented=sum(size.documented for size in sizes),
-        failed={Path(str(f.params["file"])).name: f"{f.error_type}: {f.message}" for f in failures},
+        failed={failed.params["file"].name: f"{failed.error_type}: {failed.message}" for failed in failures},
         table=table,
     )
 
 
-def pipeline(
-    *, folder: Path = STANDARD_LIBRARY_EMAIL, pattern: str = "*.*", export: Path | None = None
-) -> Batch:
+def pipeline(*, folder: Path = STANDARD_LIBRARY_EMAIL, pattern: str = "*.*", export: Path | None = None) -> Batch:
     """Describe the batch: every file, the sums, and the table if asked for. Nothing runs here."""
     files = fl.axis(file=find(folder, pattern))
     jobs = fl.fan_out(measure, over=files, limit=AT_ONCE, on_error="keep")
@@ -101,7 +100,9 @@ def main() -> None:
     """Measure the standard library's `email` package and show what could not be read."""
     log = EventLog()
     batch = fl.run(pipeline(export=Path("sizes.csv")), observers=[log])
-    print(f"{batch.files} files measured, {AT_ONCE} at once: {batch.lines} lines, {batch.functions} functions, ", end="")
+    print(
+        f"{batch.files} files measured, {AT_ONCE} at once: {batch.lines} lines, {batch.functions} functions, ", end=""
+    )
     print(f"{batch.documented / batch.functions:.0%} of them with a docstring")
     for name, error in batch.failed.items():
         print(f"not measured  {name}: {error}")

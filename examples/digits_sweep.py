@@ -86,18 +86,27 @@ def learn(images: Images, family: str, C: float = 1.0, gamma: float = 0.1, depth
 
 @fl.task
 def evaluate(
-    images: Images, *, fold: Fold, family: str, C: float = 1.0, gamma: float = 0.1, depth: int = 8, trees: int = 20
+    images: Images,
+    folds: list[Fold],
+    *,
+    fold: int,
+    family: str,
+    C: float = 1.0,
+    gamma: float = 0.1,
+    depth: int = 8,
+    trees: int = 20,
 ) -> Score:
     """Train on one part of a fold, count the right answers on the other."""
-    known = Images(images.pixels[fold.learn], images.digits[fold.learn])
+    rows = folds[fold]
+    known = Images(images.pixels[rows.learn], images.digits[rows.learn])
     model = learn(known, family, C, gamma, depth, trees)
-    return Score(float(model.score(images.pixels[fold.examine], images.digits[fold.examine])))
+    return Score(float(model.score(images.pixels[rows.examine], images.digits[rows.examine])))
 
 
 @fl.task
-def read(known: Images, unknown: Images, *, choice: fl.Ranked[fl.Mean]) -> Ints:
-    """Train one of the best models on all known images and read the unknown ones."""
-    readings: Ints = learn(known, **choice.params).predict(unknown.pixels)
+def read(known: Images, unknown: Images, five: fl.Top[fl.Mean], *, place: int) -> Ints:
+    """Train one of the five best models on all known images and read the unknown ones."""
+    readings: Ints = learn(known, **five[place].params).predict(unknown.pixels)
     return readings
 
 
@@ -131,19 +140,19 @@ def report(truth: Ints, five: fl.Top[fl.Mean], readings: list[Ints], vote: Ints,
     )
 
 
-def pipeline(*, depth_max: int = 8, folds: int = 3, seed: int = 0, picture: Path = Path("digits.png")) -> Report:
+def pipeline(*, depth_max: int = 8, folds: int = 5, seed: int = 0, picture: Path = Path("digits.png")) -> Report:
     """Describe the study: 24 models on every fold. Nothing runs here."""
     known, unknown = load(test_share=0.2, seed=seed)
 
     svms = fl.grid(family=["svm"], C=[0.3, 1.0, 3.0, 10.0], gamma=[0.01, 0.03, 0.1])
     forests = fl.grid(family=["forest"], depth=list(range(5, depth_max + 1)), trees=[5, 10, 20])
-    points = (svms | forests) * fl.axis(fold=split(known, k=folds, seed=seed))
+    points = (svms | forests) * fl.grid(fold=range(folds))
 
-    scores = fl.fan_out(evaluate, known, over=points)
+    scores = fl.fan_out(evaluate, known, split(known, k=folds, seed=seed), over=points)
     means = fl.fan_in(scores, fl.mean("accuracy"), along="fold")
     five = fl.fan_in(means, fl.top(5, max="accuracy.mean"))
 
-    readings = fl.fan_out(read, known, unknown, over=fl.axis(choice=five))
+    readings = fl.fan_out(read, known, unknown, five, over=fl.grid(place=range(5)))
     vote = fl.fan_in(readings, fl.vote()).winner
     return report(
         unknown.digits, five, fl.fan_in(readings, fl.collect()), vote, draw(unknown.digits, vote, path=picture)

@@ -28,6 +28,7 @@ from flowlib.planning.key import CallKey
 from flowlib.planning.reason import Reason
 from flowlib.scheduling import messages as m
 from flowlib.scheduling.scheduler import Scheduler
+from flowlib.scheduling.states import VALUE_STATES
 from flowlib.scheduling.states import FINAL_STATES
 from flowlib.store.base import Entry
 
@@ -268,8 +269,9 @@ class Engine:
 
     def _lost(self, number: NodeId, producer: NodeId) -> list[m.Fact]:
         """Make a producer run again: its value is gone, or is not what the node was decided with."""
-        self.values.lose(producer)
-        self._misses.pop(producer, None)
+        if self.scheduler.states[producer] in VALUE_STATES:  # otherwise somebody's loss has already made it run again
+            self.values.lose(producer)
+            self._misses.pop(producer, None)
         return [m.Lost(number, producer)]
 
     def _finished(self, number: NodeId, outcome: Outcome) -> list[m.Fact]:

@@ -18,7 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 
 from flowlib.hashing.encoding import MAX_SIZE, Node, Refused, Walk, close, count, root_of, seal, undigestible
-from flowlib.hashing.table import SCALARS, encoder_for
+from flowlib.hashing.plain import SCALARS
+from flowlib.hashing.table import encoder_for
 
 
 @attrs.define(eq=False)
@@ -118,14 +119,17 @@ def _open(child: object, walk: Walk, vertex: Vertex) -> tuple[bytes, Node | None
         vertex.extra += known[1]
         return known[0], None
     walk.extra = 0
-    encode = SCALARS.get(type(child))
-    made = (encode or encoder_for(type(child), walk))(child, walk)
+    scalar = SCALARS.get(type(child))
+    if scalar is not None:
+        token = scalar(child, walk)
+        vertex.extra += walk.extra
+        return token, None
+    made = encoder_for(type(child), walk)(child, walk)
     if isinstance(made, Node):
         return b"", made
-    token, extra = (made, walk.extra) if encode else seal(made, walk.extra)
+    token, extra = seal(made, walk.extra)
     vertex.extra += extra
-    if not encode:
-        walk.memo[id(child)] = (token, extra, child)
+    walk.memo[id(child)] = (token, extra, child)
     return token, None
 
 

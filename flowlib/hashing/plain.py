@@ -6,7 +6,7 @@ override `__iter__` or `__len__` never get here, `objects` copies their plain co
 
 import struct
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flowlib.hashing.encoding import (
@@ -78,13 +78,13 @@ def encode_bytearray(value: bytearray, walk: Walk) -> bytes:
 def encode_list(value: list[Any], walk: Walk) -> bytes | Node:
     """Encode a list: packed when it has a lane, else item by item."""
     packed = pack(value, walk)
-    return Node(b"l" + count(len(value)), value) if packed is None else b"m" + packed
+    return _itemwise(b"l" + count(len(value)), value, walk) if packed is None else b"m" + packed
 
 
 def encode_tuple(value: tuple[Any, ...], walk: Walk) -> bytes | Node:
     """Encode a tuple like a list, under its own tags."""
     packed = pack(value, walk)
-    return Node(b"t" + count(len(value)), value) if packed is None else b"u" + packed
+    return _itemwise(b"t" + count(len(value)), value, walk) if packed is None else b"u" + packed
 
 
 def encode_dict(value: dict[Any, Any], walk: Walk) -> bytes | Node:
@@ -99,7 +99,7 @@ def encode_dict(value: dict[Any, Any], walk: Walk) -> bytes | Node:
     values = [value[key] for key in keys]
     head = b"d" + count(len(keys)) + _sorted_items(kind, keys, walk)
     packed = pack(values, walk)
-    return Node(head + b"v", values, Order.GIVEN, index_label, keys) if packed is None else head + packed
+    return _itemwise(head + b"v", values, walk, keys) if packed is None else head + packed
 
 
 def encode_ordered_dict(value: OrderedDict[Any, Any], walk: Walk) -> Node:
@@ -139,6 +139,22 @@ def key_label(names: Sequence[object], i: int) -> str:
     return f"[{key}]" if i % 2 else f".key({key})"
 
 
+def _itemwise(head: bytes, values: Sequence[Any], walk: Walk, names: Sequence[Any] = ()) -> bytes | Node:
+    """Encode items one by one: at once when they are few scalars, which is most of all containers, else by the walk."""
+    if len(values) < LANE_LENGTH:
+        extra_before = walk.extra
+        parts = [head]
+        for value in values:
+            encode = SCALARS.get(type(value))
+            if encode is None:
+                walk.extra = extra_before
+                break
+            parts.append(encode(value, walk))
+        else:
+            return b"".join(parts)
+    return Node(head, values, Order.GIVEN, index_label, names)
+
+
 def _flat(value: dict[Any, Any]) -> list[Any]:
     return [part for pair in value.items() for part in pair]
 
@@ -175,3 +191,16 @@ def _sorted_items(kind: str | None, items: list[Any], walk: Walk) -> bytes:
 def encode_made(value: Made, walk: Walk) -> bytes | Node:
     """Return what was made."""
     return value.made
+
+
+SCALARS: Mapping[type, Callable[[Any, Walk], bytes]] = {
+    type(None): encode_none,
+    bool: encode_bool,
+    int: encode_int,
+    float: encode_float,
+    complex: encode_complex,
+    str: encode_str,
+    bytes: encode_bytes,
+}
+"""Types whose values have no children and are cheaper to encode again than to remember. Not a read-only proxy, because every
+leaf of every value is looked up here."""

@@ -27,18 +27,6 @@ from flowlib.hashing import arrays, arrow, callables, file, frames, objects, pla
 from flowlib.hashing.encoding import Encoder, Made, Node, Refused, Walk
 from flowlib.hashing.registry import REGISTRY
 
-SCALARS: Mapping[type, Encoder] = {
-    type(None): plain.encode_none,
-    bool: plain.encode_bool,
-    int: plain.encode_int,
-    float: plain.encode_float,
-    complex: plain.encode_complex,
-    str: plain.encode_str,
-    bytes: plain.encode_bytes,
-}
-"""Types whose values have no children and are cheaper to encode again than to remember. Not a proxy: every leaf of every
-value is looked up here."""
-
 EXACT: Mapping[type, Encoder] = {
     bytearray: plain.encode_bytearray,
     memoryview: standard.encode_memoryview,
@@ -87,7 +75,7 @@ EXACT: Mapping[type, Encoder] = {
     file.File: file.encode_file,
     file.Dir: file.encode_dir,
 }
-"""Other types that are recognised by what they are exactly; a plain dict for the same reason."""
+"""Beside `plain.SCALARS`, the types that are recognised by what they are exactly; a plain dict for speed, too."""
 
 # (top-level package, class): encoders for the class and the package's own subclasses of it.
 _LIBRARIES: Mapping[tuple[str, str], Encoder] = MappingProxyType(

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 from flowlib.hashing.cycles import cyclic_token
 from flowlib.hashing.encoding import INLINE_BYTES, Node, Refused, Walk, close, seal, undigestible
-from flowlib.hashing.table import SCALARS, encoder_for
+from flowlib.hashing.plain import SCALARS
+from flowlib.hashing.table import encoder_for
 
 _ON_STACK = (b"", 0, None)
 
@@ -42,7 +43,7 @@ def token_of(value: object, walk: Walk, path: str) -> bytes:
     """
     encode = SCALARS.get(type(value))
     if encode is not None:
-        return encode(value, walk)  # type: ignore[return-value]  # encoders of scalars return bytes
+        return encode(value, walk)
     stack: list[_Frame] = []
     try:
         made = encoder_for(type(value), walk)(value, walk)
@@ -69,7 +70,7 @@ def _walk(stack: list[_Frame], walk: Walk) -> bytes:
         for child in rest:
             encode = scalar_encoder(type(child))
             if encode is not None:
-                parts.append(encode(child, walk))  # type: ignore[arg-type]  # encoders of scalars return bytes
+                parts.append(encode(child, walk))
                 continue
             known = memo.get(id(child))
             if known is not None:

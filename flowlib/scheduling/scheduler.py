@@ -162,7 +162,7 @@ class Scheduler:
             raise illegal(node, self._state(node), fact)
         is_over = self._state(until) in FINAL_STATES  # then to decide again would only bring the same answer
         self._check_decision(node, "deferred")
-        if is_over or self._is_stopped(node):
+        if is_over:
             self._to_queue(node)
             return
         self._move(node, "deferred")

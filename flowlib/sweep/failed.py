@@ -6,6 +6,7 @@ task had loaded, and it may not survive being sent.
 
 import traceback
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
@@ -28,7 +29,7 @@ class Failed:
     label: str = ""
     index: int = -1
     """Position of the point in its sweep; -1 when not known."""
-    params: Mapping[str, object] = attrs.field(factory=dict)
+    params: Mapping[str, Any] = attrs.field(factory=dict)
     where: str = ""
     """`file:line` of the innermost frame outside flowlib."""
     traceback: str = attrs.field(default="", repr=False)
@@ -53,7 +54,7 @@ class Failed:
             traceback="".join(lines)[-_MAX_TRACEBACK:],
         )
 
-    def at(self, *, params: Mapping[str, object], index: int, label: str = "") -> "Failed":
+    def at(self, *, params: Mapping[str, Any], index: int, label: str = "") -> "Failed":
         """Return the same failure with the point it belongs to."""
         return attrs.evolve(self, params=dict(params), index=index, label=label or self.label)
 

@@ -20,7 +20,7 @@ class FrontPoint(Generic[R]):
     """One point of the front with its scores by metric name."""
 
     scores: dict[str, int | float]
-    params: dict[str, object]
+    params: dict[str, Any]
     value: R
     label: str
     index: int

@@ -41,7 +41,7 @@ class Ranked(Generic[R]):
     """One point with the score that ranked it."""
 
     score: int | float
-    params: dict[str, object]
+    params: dict[str, Any]
     value: R
     label: str
     index: int

@@ -301,3 +301,21 @@ def test_pause_and_resume(cache: Path) -> None:
     handle.pause()
     handle.resume()
     assert handle.result(timeout_s=30) == 5
+
+
+def test_many_consumers_of_a_value_known_only_by_digest(cache: Path, log: EventLog) -> None:
+    """The large result of an operator is not stored twice: new consumers make it again once, all of them wait for it."""
+
+    @fl.task
+    def big() -> dict[str, Any]:
+        return {"numbers": list(range(5000)), "name": "n"}
+
+    @fl.task
+    def count(numbers: list[int], k: int) -> int:
+        return len(numbers) + k
+
+    numbers = big()["numbers"]
+    run(count(numbers, 0), log, cache)
+
+    assert run([count(numbers, k) for k in range(1, 9)], log, cache, workers=4) == [5000 + k for k in range(1, 9)]
+    assert log.ran == ["count"] * 8 or sorted(set(log.ran)) == ["count"]

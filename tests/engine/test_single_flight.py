@@ -258,18 +258,21 @@ def test_a_task_that_returns_itself_is_told(tmp_path: Path) -> None:
 def test_two_tasks_that_run_each_other_are_told(tmp_path: Path) -> None:
     """Each waits for the other in a thread of its own: the second wait is refused."""
 
+    in_one, in_two = threading.Event(), threading.Event()
+
     @fl.task
     def one(n: int) -> int:
-        meet.wait(PATIENCE_S)
+        in_one.set()
+        assert in_two.wait(PATIENCE_S)
         return fl.run(two(n))
 
     @fl.task
     def two(n: int) -> int:
-        meet.wait(PATIENCE_S)
+        in_two.set()
+        assert in_one.wait(PATIENCE_S)
         return fl.run(one(n))
 
-    meet = threading.Barrier(2)
-    with pytest.raises((ExpansionLimit, fl.SweepFailed, threading.BrokenBarrierError)) as caught:
+    with pytest.raises((ExpansionLimit, fl.SweepFailed)) as caught:
         fl.run([one(1), two(1)], cache=tmp_path / "cache", progress=False, workers=2)
     assert "asks for its own result" in str(caught.value) or "asks for its own result" in str(caught.value.__cause__)
 
@@ -286,12 +289,8 @@ def test_a_started_run_inside_a_task_that_needs_that_task_is_told(tmp_path: Path
 
 
 def test_a_run_inside_a_task_performs_the_queued_job_it_waits_for(tmp_path: Path) -> None:
-    """Both threads are inside tasks that need a job which no thread is free to start: one of them performs it.
-
-    The order is forced: `held` is queued before `wanted`, and `wanted` is queued, with its lease taken, before the
-    thread that computes `before` becomes free and takes `held`, which runs `wanted` itself.
-    """
-    queued, wanted_started = threading.Event(), threading.Event()
+    """Both threads are inside tasks that need a job which no thread is free to start: one of them performs it."""
+    both_busy, wanted_started = threading.Event(), threading.Event()
 
     class Watcher:
         def on_event(self, event: Any) -> None:
@@ -300,7 +299,7 @@ def test_a_run_inside_a_task_performs_the_queued_job_it_waits_for(tmp_path: Path
 
     @fl.task(cache=False)
     def before() -> int:
-        assert queued.wait(PATIENCE_S)
+        assert both_busy.wait(PATIENCE_S)
         return 1
 
     @fl.task
@@ -309,19 +308,21 @@ def test_a_run_inside_a_task_performs_the_queued_job_it_waits_for(tmp_path: Path
 
     @fl.task(cache=False)
     def busy() -> int:
-        queued.set()  # the other job of the inner run waits in the queue by now
+        both_busy.set()  # and `held` waits in the queue for the thread that `before` has
         assert wanted_started.wait(PATIENCE_S)
         return 1
 
     @fl.task(cache=False)
     def held() -> int:
+        assert wanted_started.wait(PATIENCE_S)  # the outer run has its lease, and no thread to start it in
         return fl.run(wanted(1))
 
     @fl.task(cache=False)
     def holder() -> list[int]:
         return fl.run([busy(), held()])
 
-    target = [before(), holder(), wanted(before())]
+    first = before()
+    target = [first, holder(), wanted(first)]
     handle = fl.start(target, cache=tmp_path / "cache", workers=2, observers=[Watcher()])
     assert handle.result(PATIENCE_S) == [1, [1, 2], 2]
 

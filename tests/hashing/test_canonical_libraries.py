@@ -81,7 +81,7 @@ def test_every_cell_dtype_and_shape_counts(value: np.ndarray, data: st.DataObjec
 def test_arrays_of_any_kind_differ_by_dtype() -> None:
     """Zeros of every type are different arrays."""
     kinds = ["?", "i1", "u1", "i2", "i4", "i8", "u8", "f2", "f4", "f8", "c8", "c16", "g", "G", "S1", "S2", "U1", "U2", "V1",
-             "M8[s]", "M8[ns]", "m8[s]", "O", [("a", "i4")], [("b", "i4")], [("a", "i4"), ("b", "i4")], "T",
+             "M8[s]", "M8[ns]", "m8[s]", "O", [("a", "i4")], [("b", "i4")], [("a", "i4"), ("b", "i4")],
              [("a", "i4", (2,))], [("a", [("b", "i4")])]]  # fmt: skip
 
     assert distinct(*(np.zeros(2, kind) for kind in kinds))
@@ -117,10 +117,13 @@ def test_padding_of_long_doubles_leaves_no_trace() -> None:
 
 def test_texts_count_in_whatever_array_they_are() -> None:
     """`StringDType` keeps them behind pointers, object arrays as objects."""
-    kinds = [np.dtypes.StringDType(), np.dtypes.StringDType(na_object=None), object, "U5"]
+    kinds: list[Any] = [object, "U5"]
+    if hasattr(np.dtypes, "StringDType"):  # numpy 2
+        kinds += [np.dtypes.StringDType(), np.dtypes.StringDType(na_object=None), np.dtypes.StringDType(coerce=False)]
+        assert distinct(*map(np.dtype, kinds))
 
     assert distinct(*(np.array(["a", text], kind) for kind in kinds for text in ("b", "bc")))
-    assert agree(np.array(["a", "x" * 50], "T"), np.array(["a", "x" * 50], "T"))
+    assert all(agree(*(np.array(["a", "x" * 50, ""], kind) for _ in range(2))) for kind in kinds)
     assert agree(np.array(["a", "b"] * 20, object), np.array(["".join(list("a")), "b"] * 20, object))
 
 
@@ -341,6 +344,8 @@ def test_a_refusal_inside_a_frame_names_the_column() -> None:
 
 # ------------------------------------------------------------------------------------------------ pyarrow, polars
 
+NEW_ARROW = hasattr(pa, "uuid")
+
 COLUMNS: dict[str, list[Any]] = {
     "int": [1, None, 3, 4],
     "float": [0.5, -0.0, None, float("inf")],
@@ -395,7 +400,11 @@ def test_chunks_offsets_and_hidden_bytes_of_polars_leave_no_trace(name: str) -> 
     chunked = pl.concat([whole[:1], whole[1:]], rechunk=False)
     sliced = pl.Series("a", [values[3], *values, values[0]], dtype=whole.dtype)[1:5]
 
-    assert agree(whole, chunked, sliced, pickle.loads(pickle.dumps(sliced)))
+    loaded = pickle.loads(pickle.dumps(sliced))
+    assert agree(whole, chunked, sliced)
+    assert agree(whole, loaded) is (
+        loaded.dtype == whole.dtype
+    )  # some releases pickle a decimal without precision to one with
     assert agree(whole.to_frame(), chunked.to_frame())
 
 
@@ -410,14 +419,9 @@ def test_bytes_under_nulls_of_arrow_leave_no_trace() -> None:
 def test_types_of_columns_count() -> None:
     """Equal cells in another type are another column."""
     types = [pa.int8(), pa.int32(), pa.int64(), pa.uint64(), pa.float32(), pa.float64(), pa.decimal128(5, 0)]
-    texts = [
-        pa.string(),
-        pa.large_string(),
-        pa.string_view(),
-        pa.binary(),
-        pa.binary_view(),
-        pa.dictionary(pa.int8(), pa.string()),
-    ]
+    texts = [pa.string(), pa.large_string(), pa.binary(), pa.dictionary(pa.int8(), pa.string())]
+    if NEW_ARROW:
+        texts += [pa.string_view(), pa.binary_view()]
     moments = [
         pa.timestamp("s"),
         pa.timestamp("us"),
@@ -453,7 +457,8 @@ def test_encodings_of_arrow_that_have_no_buffers_of_their_own() -> None:
     assert distinct(
         *maps, *runs, pa.nulls(2), pa.nulls(3), pa.array([[1, 2]], pa.list_(pa.int64(), 2)), pa.array([[1, 2]])
     )
-    assert distinct(pa.array([b"\0" * 16], pa.uuid()), pa.array([b"\0" * 16], pa.binary(16)))
+    if NEW_ARROW:
+        assert distinct(pa.array([b"\0" * 16], pa.uuid()), pa.array([b"\0" * 16], pa.binary(16)))
 
 
 def test_names_schemas_and_kinds_of_tables_count() -> None:
@@ -543,6 +548,10 @@ def test_no_library_is_imported_to_recognise_a_type() -> None:
 
 def test_zones_of_pandas_count_by_name() -> None:
     """A text and a zone object lead to the same zone."""
-    by_text = pd.Timestamp("2024-01-01", tz="Europe/Paris")
+    named = [pd.Timestamp("2024-07-01", tz=zone) for zone in ("Europe/Paris", zoneinfo.ZoneInfo("Europe/Paris"))]
 
-    assert agree(by_text, pd.Timestamp("2024-01-01", tz=zoneinfo.ZoneInfo("Europe/Paris")))
+    assert agree(*named) is (type(named[0].tz) is type(named[1].tz))  # in pandas 2 a text meant a zone of pytz
+    assert agree(
+        named[0],
+        pd.Timestamp("2024-01-01", tz="Europe/Paris") + (named[0] - pd.Timestamp("2024-01-01", tz="Europe/Paris")),
+    )

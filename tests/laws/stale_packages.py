@@ -609,7 +609,7 @@ class Edit:
     is_idle: bool
     """True if it must not change any value nor, but for rare cases, any version."""
     needs: str = ""
-    """Kind of item that the entry has to use first, or "patch"; see `make_place`."""
+    """Kind of item that the entry has to use first, "patch" or "hidden module"; see `make_place`."""
 
 
 def _reached_items(package: Package, *kinds: str) -> list[Item]:
@@ -621,6 +621,8 @@ def make_place(package: Package, edit: Edit) -> bool:
     """Let the entry use an item of the kind that an edit needs; return True if that changed the package."""
     if edit.needs == "patch":
         return not package.patches and _patch(package)
+    if edit.needs == "hidden module":
+        return not _hidden_modules(package) and _hide_module(package)
     if not edit.needs or _reached_items(package, edit.needs):
         return False
     present = [item for item in package.items.values() if item.kind == edit.needs]
@@ -776,15 +778,32 @@ def _edit_unreached(package: Package) -> bool:
     return bool(items)
 
 
-def _rename_module(package: Package) -> bool:
-    """Rename a file that no body names."""
+def _all_uses(package: Package) -> list[tuple[Item, Use]]:
+    entry = Item("", "", 0, [], package.entry)
+    return [(item, use) for item in (*_reached_items(package), entry) for use in item.uses]
+
+
+def _hidden_modules(package: Package) -> list[int]:
+    """Return the modules whose file no body names."""
     shown = {
         package.items[use.target].module
-        for item in (*_reached_items(package), Item("", "", 0, [], package.entry))
-        for use in item.uses
-        if use.style not in ("from", "alias", "module alias", "star", "re-export") or item.kind == "whole module"
+        for item, use in _all_uses(package)
+        if use.style not in STATIC_STYLES or use.style == "module" or item.kind == "whole module"
     }
-    hidden = [module for module in range(1, N_MODULES) if module not in shown]
+    return [module for module in range(1, N_MODULES) if module not in shown]
+
+
+def _hide_module(package: Package) -> bool:
+    """Import from one module in ways that do not show its name in a body."""
+    module = package.rng.randrange(1, N_MODULES)
+    uses = [use for _, use in _all_uses(package) if package.items[use.target].module == module]
+    for use in uses:
+        use.style = package.rng.choice(["from", "alias", "module alias", "star"])
+    return bool(uses)
+
+
+def _rename_module(package: Package) -> bool:
+    hidden = _hidden_modules(package)
     if hidden:
         module = package.rng.choice(hidden)
         package.module_names[module] = f"file{package.rng.randrange(1000)}_{module}"
@@ -819,14 +838,13 @@ EDITS = {
     "reorder": Edit(_reorder, is_idle=True),
     "unused function": Edit(_add_spare, is_idle=True),
     "unreached item": Edit(_edit_unreached, is_idle=True),
-    "module rename": Edit(_rename_module, is_idle=True),
+    "module rename": Edit(_rename_module, is_idle=True, needs="hidden module"),
 }
 
 
 def edit_names(rng: random.Random) -> Iterator[str]:
     """Yield names of edits for ever: each class comes once a round, in random order, idle ones four times."""
-    weights = {"module rename": 9}  # often there is no place for a renaming
-    names = [name for name, edit in EDITS.items() for _ in range(weights.get(name, 4 if edit.is_idle else 1))]
+    names = [name for name, edit in EDITS.items() for _ in range(4 if edit.is_idle else 1)]
     while True:
         rng.shuffle(names)
         yield from names

@@ -6,10 +6,12 @@ from flowlib.scheduling.priority import Rank
 
 
 def queue(slots: int, **pools: int) -> ReadyQueue:
+    """Return an empty queue."""
     return ReadyQueue(slots, pools)
 
 
 def take_all(ready: ReadyQueue) -> list[int]:
+    """Take until nothing fits."""
     taken = []
     while (node := ready.take()) is not None:
         taken.append(int(node))

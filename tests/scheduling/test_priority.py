@@ -11,6 +11,7 @@ from flowlib.scheduling.priority import rank, remaining_paths
 
 
 def plan(*dependencies: int, weight_s: float = 1.0, priority: float = 0.0) -> NodePlan:
+    """Return a node's plan, dependencies first."""
     return NodePlan(dependencies=tuple(NodeId(d) for d in dependencies), weight_s=weight_s, priority=priority)
 
 

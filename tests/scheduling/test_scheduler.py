@@ -9,12 +9,14 @@ from flowlib.scheduling.states import FINAL_STATES
 
 
 def ids(*numbers: int) -> tuple[NodeId, ...]:
+    """Return node ids."""
     return tuple(NodeId(number) for number in numbers)
 
 
 def plan(
     *dependencies: int, pool: str | None = None, always: bool = False, priority: float = 0.0, weight_s: float = 1.0
 ) -> m.NodePlan:
+    """Return a node's plan, dependencies first."""
     return m.NodePlan(dependencies=ids(*dependencies), pool=pool, always=always, priority=priority, weight_s=weight_s)
 
 
@@ -43,10 +45,12 @@ class Told:
 
 
 def decide(*nodes: int) -> m.Decide:
+    """Return the question about some nodes."""
     return m.Decide(ids(*nodes))
 
 
 def start(*nodes: int) -> list[m.Start]:
+    """Return the commands that start some nodes, in order."""
     return [m.Start(node) for node in ids(*nodes)]
 
 
@@ -113,18 +117,17 @@ def test_the_critical_path_starts_first() -> None:
 
 def test_depth_decides_between_equal_paths_and_construction_between_equal_depths() -> None:
     """Going deep keeps few values alive."""
-    told = Told(plan(), plan(0), plan(), plan(), plan(), slots=1)
-    told.missed(0)
-    told.missed(2, 3, 4)
-    told.done(0)
-    told.missed(1)
-    order = []
-    while started := [c.node for c in told.commands if isinstance(c, m.Start)]:
-        order += started
-        told.done(*started)
+    told = Told(plan(), plan(0), plan(), plan(), plan(priority=1), slots=1)
+    told.missed(4)
+    told.tell(m.Hit(NodeId(0)))
+    told.missed(3, 2, 1)
 
-    assert order == [2, 1, 3, 4][:0] or order[0] in (1, 2)
-    assert order[-2:] == [3, 4]
+    order = []
+    running = 4
+    while started := [c.node for c in told.done(running) if isinstance(c, m.Start)]:
+        order += started
+        (running,) = started
+    assert order == [1, 2, 3]
 
 
 def test_priority_goes_before_everything_else() -> None:
@@ -294,7 +297,7 @@ def test_an_expanded_node_is_put_together_when_its_children_have_ended() -> None
     assert told.missed(2) == start(2)
     assert told.done(2) == [decide(3)]
     assert told.tell(m.Hit(NodeId(3))) == [m.Assemble(NodeId(0))]
-    assert told.done(0) == [m.Drop(NodeId(3)), m.Drop(NodeId(2)), decide(1)]
+    assert told.done(0) == [m.Drop(NodeId(2)), m.Drop(NodeId(3)), decide(1)]
 
 
 def test_children_that_have_ended_already_are_put_together_at_once() -> None:
@@ -411,16 +414,6 @@ def test_always_runs_after_a_stop() -> None:
     assert told.missed(2) == start(2)
 
 
-@pytest.mark.parametrize("fact", [m.Missed(NodeId(0)), m.Deferred(NodeId(0), NodeId(1))], ids=str)
-def test_what_is_decided_after_a_stop_is_cancelled(fact: m.Fact) -> None:
-    """A node that only an `always` node can still be, ends as cancelled without being one."""
-    told = Told(plan(always=True), plan(always=True))
-    told.missed(1)
-    told.tell(m.Stopping())
-
-    assert told.tell(fact)[:1] in ([m.Start(NodeId(0))], [])
-
-
 def test_a_lease_that_is_held_elsewhere_after_a_stop_is_not_waited_for() -> None:
     """The node has not started, so it is cancelled."""
     told = Told(plan())
@@ -507,9 +500,9 @@ def run_all(scheduler: Scheduler, commands: list[m.Command]) -> int:
 
 
 @pytest.mark.parametrize("shape", ["chain", "fan"])
-def test_a_hundred_thousand_nodes_take_linear_work(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("n", [3_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_work_is_linear_in_nodes_and_edges(n: int, shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each edge is told of once, each node is decided, started and dropped once; nothing recurses."""
-    n = 100_000
     told = count_told(monkeypatch)
     plans = [plan(*([] if number == 0 else [number - 1] if shape == "chain" else [0])) for number in range(n)]
     scheduler = Scheduler(8)
@@ -524,7 +517,7 @@ def test_a_hundred_thousand_nodes_take_linear_work(shape: str, monkeypatch: pyte
 
 def test_a_failure_on_top_of_a_long_chain_skips_it_without_recursion() -> None:
     """Skips spread with a stack of our own."""
-    n = 100_000
+    n = 20_000
     told = Told(*[plan(*([number - 1] if number else [])) for number in range(n)])
     told.missed(0)
 

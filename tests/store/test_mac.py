@@ -1,5 +1,7 @@
 """Seals: only this key, only under this name, only these bytes. And where the key comes from."""
 
+import hashlib
+import hmac
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +41,17 @@ def test_any_changed_byte_is_refused(at: int, flip: int) -> None:
     record[at % len(record)] ^= flip
 
     assert isinstance(mac.open("e:1", bytes(record)), Refused)
+
+
+@given(name=st.text(), body=st.binary(max_size=300))
+def test_the_seal_is_a_standard_hmac(name: str, body: bytes) -> None:
+    """RFC 2104 over the length of the name, the name and the body."""
+    key = hashlib.sha256(b"flowlib cache key\0" + b"key").digest()
+    label = name.encode()
+
+    seal = Mac(b"key").seal(name, body)[9:HEAD_BYTES]
+
+    assert seal == hmac.digest(key, len(label).to_bytes(4, "big") + label + body, "sha256")
 
 
 def test_another_key_is_told_from_damage() -> None:

@@ -119,7 +119,8 @@ assert_type(fl.run(by_lr), fl.SweepResult[fl.Best[Fit]])
 assert_type(fl.run(best), fl.Best[Fit])
 assert_type(fl.run(best).value, Fit)
 assert_type(fl.run(best).score, int | float)
-assert_type(fl.run(best).params, dict[str, object])
+assert_type(fl.run(best).params, dict[str, Any])
+assert_type(fit([1.0], **fl.run(best).params), Fit)
 
 # A reducer is a function of values, too.
 
