@@ -28,7 +28,7 @@ def entry_of(node: Node, call: CallKey, outcome: Outcome, context: RunContext, *
     now, ttl = context.clock.now(), node._fl_policy.ttl
     flags = outcome.flags | extra.pop("flags", frozenset())
     flags |= {"weak"} if call.weak else frozenset()
-    flags |= {"files"} if outcome.payload.codec == "file" else frozenset()
+    flags |= {"files"} if outcome.payload.refs else frozenset()
     return Entry(
         key=call.key,
         task=node._fl_task.name,

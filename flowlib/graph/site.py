@@ -60,6 +60,16 @@ def user_frame(depth: int) -> FrameType:
 
 
 def site_here(depth: int = 2) -> Site:
-    """Return the user's place that called into flowlib."""
-    frame = user_frame(depth)
-    return Site(frame.f_code, frame.f_lasti)
+    """Return the user's place that called into flowlib, be it through a library: where an error is to be looked for."""
+    nearest = frame = user_frame(depth)
+    while _is_library(frame.f_code.co_filename) and frame.f_back is not None:
+        frame = frame.f_back
+    found = nearest if _is_library(frame.f_code.co_filename) else frame
+    return Site(found.f_code, found.f_lasti)
+
+
+def _is_library(file: str) -> bool:
+    import os
+
+    is_installed = "site-packages" in file or "dist-packages" in file
+    return is_installed or file.startswith(("<frozen ", os.path.dirname(os.__file__) + os.sep))

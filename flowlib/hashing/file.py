@@ -63,6 +63,9 @@ class File:
     def __fspath__(self) -> str:
         return str(self.path)
 
+    def __str__(self) -> str:
+        return str(self.path)
+
 
 @attrs.frozen
 class Dir:
@@ -81,6 +84,9 @@ class Dir:
         return self.path.name
 
     def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __str__(self) -> str:
         return str(self.path)
 
 

@@ -319,3 +319,26 @@ def test_many_consumers_of_a_value_known_only_by_digest(cache: Path, log: EventL
 
     assert run([count(numbers, k) for k in range(1, 9)], log, cache, workers=4) == [5000 + k for k in range(1, 9)]
     assert log.ran == ["count"] * 8 or sorted(set(log.ran)) == ["count"]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_output_files_are_restored(cache: Path, log: EventLog, inside: bool) -> None:
+    """A file that a stored result names comes back when it was deleted or edited, alone or inside another value."""
+
+    @fl.task
+    def write(n: int) -> Any:
+        Path("out.txt").write_text("x" * n)
+        return {"file": fl.File("out.txt"), "n": n} if inside else fl.File("out.txt")
+
+    @fl.task
+    def size(result: Any) -> int:
+        file = result["file"] if isinstance(result, dict) else result
+        return len(file.read_text())
+
+    assert run(size(write(3)), log, cache) == 3
+    Path("out.txt").unlink()
+    assert run(size(write(3)), log, cache) == 3
+    assert Path("out.txt").read_text() == "xxx"
+    Path("out.txt").write_text("edited")
+    run(write(3), log, cache)
+    assert (Path("out.txt").read_text(), log.ran) == ("xxx", [])

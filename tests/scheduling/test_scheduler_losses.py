@@ -184,12 +184,8 @@ def test_a_node_put_together_waits_for_a_lost_child_and_goes_on() -> None:
 def test_a_node_queued_to_be_put_together_waits_for_a_child_that_somebody_else_lost() -> None:
     """Values are put together when all of them are there, not when they once were."""
     plans = (plan(), plan(), m.NodePlan(dependencies=(B,), priority=1))
-    scheduler = told(m.Missed(A), m.Hit(B), m.Missed(C), plans=plans, slots=2)
-    scheduler.handle([m.Expanded(A, (B,)), m.Grown((m.NodePlan(dependencies=(), priority=1),))])
-    scheduler = told(m.Missed(A), m.Hit(B), m.Missed(C), plans=plans, slots=2)
-    busy = m.NodePlan(dependencies=(), priority=5)
-    scheduler.handle([m.Grown((busy,))])
-    scheduler.handle([m.Missed(D)])
+    busy = m.Grown((m.NodePlan(dependencies=(), priority=5),))
+    scheduler = told(m.Missed(A), m.Hit(B), m.Missed(C), busy, m.Missed(D), plans=plans, slots=2)
     assert scheduler.handle([m.Expanded(A, (B,))]) == [m.Start(D)]
     assert scheduler.states == ["ready", "cached", "running", "running"]
 
