@@ -59,7 +59,7 @@ def projects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[s
             (tmp_path / name / f"{module}.py").write_text(text)
     importlib.invalidate_caches()
     yield {name: importlib.import_module(f"bench_{name}.mod0") for name in ("small", "large")}
-    for module in [module for module in sys.modules if module.startswith("bench_small") or module.startswith("bench_large")]:
+    for module in [module for module in sys.modules if module.startswith(("bench_small", "bench_large"))]:
         del sys.modules[module]
 
 

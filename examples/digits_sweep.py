@@ -140,7 +140,7 @@ def report(truth: Ints, five: fl.Top[fl.Mean], readings: list[Ints], vote: Ints,
     )
 
 
-def pipeline(*, depth_max: int = 8, folds: int = 5, seed: int = 0, picture: Path = Path("digits.png")) -> Report:
+def pipeline(*, depth_max: int = 8, folds: int = 3, seed: int = 0, picture: Path = Path("digits.png")) -> Report:
     """Describe the study: 24 models on every fold. Nothing runs here."""
     known, unknown = load(test_share=0.2, seed=seed)
 

@@ -17,7 +17,7 @@ from flowlib.engine.flight import LEASE_POLL_S, Blocked
 from flowlib.engine.jobs import ChildEnded, Jobs
 from flowlib.engine.results import digest_or_none, entry_of, failed_value, kept_value
 from flowlib.engine.values import Values
-from flowlib.errors import InternalError
+from flowlib.errors import InternalError, RunStopped
 from flowlib.events import NodeState
 from flowlib.execution.base import Executor, Outcome
 from flowlib.graph.graph import Graph
@@ -28,8 +28,7 @@ from flowlib.planning.key import CallKey
 from flowlib.planning.reason import Reason
 from flowlib.scheduling import messages as m
 from flowlib.scheduling.scheduler import Scheduler
-from flowlib.scheduling.states import VALUE_STATES
-from flowlib.scheduling.states import FINAL_STATES
+from flowlib.scheduling.states import FINAL_STATES, VALUE_STATES
 from flowlib.store.base import Entry
 
 _LOST = (Reason(kind="result missing"),)
@@ -157,13 +156,15 @@ class Engine:
         return min(limits, default=None)
 
     def _stop_facts(self) -> list[m.Fact]:
-        stop = self._context.stop
-        if self._deadline is not None and self._context.clock.monotonic() >= self._deadline:
-            stop.request("deadline")
-        if not stop.cause or self._is_stopping:
+        if self._is_stopping or not self._must_stop():
             return []
         self._is_stopping = True
         return [m.Stopping(), *self._resume()]
+
+    def _must_stop(self) -> bool:
+        if self._deadline is not None and self._context.clock.monotonic() >= self._deadline:
+            self._context.stop.request("deadline")
+        return bool(self._context.stop.cause)
 
     # ---- deciding
 
@@ -200,7 +201,7 @@ class Engine:
     # ---- starting
 
     def _start(self, number: NodeId) -> list[m.Fact]:
-        if self._context.stop.is_paused and not self._is_stopping:
+        if not self._is_stopping and (self._context.stop.is_paused or self._must_stop()):
             self._held_back.append(number)
             return []
         lacking = self._jobs.lacking(number)
@@ -319,6 +320,7 @@ class Engine:
         self._misses.pop(number, None)
         if isinstance(error, KeyboardInterrupt):
             self._context.stop.request("interrupt")
+        if isinstance(error, KeyboardInterrupt) or (isinstance(error, RunStopped) and self._context.stop.cause):
             self._announcer.cancelled(number)
             return [m.Ended(number, "cancelled", has_value=False)]
         how = node._fl_policy.on_error or self._context.settings.on_error
@@ -357,7 +359,7 @@ class Engine:
         held, self._held_back = self._held_back, []
         facts: list[m.Fact] = []
         for number in held:
-            if self._is_stopping:
+            if self._is_stopping and not self.graph.nodes[number]._fl_policy.always:
                 self._ledger.release(number)
                 self._announcer.cancelled(number)
                 facts.append(m.Ended(number, "cancelled", has_value=False))

@@ -25,6 +25,7 @@ class Emitter:
         self._observers = [observer for observer in observers if not getattr(observer, "notices_only", False)]
         self._notice_takers = [observer for observer in observers if getattr(observer, "notices_only", False)]
         self._told: set[str] = set()
+        self._is_closed = False
         self._one_at_a_time = threading.RLock()
         """Runs inside tasks emit from their own threads; observers see one event after the other."""
 
@@ -32,6 +33,11 @@ class Emitter:
     def is_watched(self) -> bool:
         """Whether anyone listens; without observers nobody should make an event."""
         return bool(self._observers) or (self._outer is not None and self._outer.is_watched)
+
+    def close(self) -> None:
+        """Hand on nothing more: a run inside a task may outlive the run that was told to end."""
+        with self._one_at_a_time:
+            self._is_closed = True
 
     def emit(self, event: Event) -> None:
         """Hand one event to every observer."""
@@ -57,7 +63,7 @@ class Emitter:
 
     def _tell(self, observers: list[Observer], event: Event) -> None:
         with self._one_at_a_time:
-            for observer in tuple(observers):
+            for observer in () if self._is_closed else tuple(observers):
                 try:
                     observer.on_event(event)
                 except Exception as error:  # any observer may be broken in any way

@@ -242,6 +242,7 @@ def _close(engine: Engine, context: RunContext, status: RunStatus, began: float)
     duration_s = context.clock.monotonic() - began
     end = RunFinished(at=context.clock.now(), status=status, duration_s=duration_s, counts=dict(counts))
     context.emitter.emit(end)
+    context.emitter.close()
     if context.log is not None:
         context.log.close()
 

@@ -19,12 +19,15 @@ from flowlib.execution.base import Given, Job, Outcome, Shared, Stored
 from flowlib.execution.sharing import Watch, is_immutable, is_large, is_read_once, loose_parts, private_copy
 from flowlib.graph.args import ATOMS, children, nodes_in, replace
 from flowlib.graph.node import Node
-from flowlib.hashing.digest import digest_bytes
+from flowlib.hashing.digest import digest_bytes, size_bytes
 from flowlib.hashing.identity import Identity
 from flowlib.ids import Digest
 from flowlib.store.base import BlobLost, Entry, NotKept, Payload, Store
 
 _PICKLED = frozenset({"pickle5", "cloudpickle"})
+
+_OP_BYTES = 4096
+"""Larger results of operators are known by digest only: their parent has the bytes, and makes them again."""
 
 _REDUCE_BATCH = 256
 """Points whose entries are looked up together."""
@@ -213,13 +216,14 @@ class Worker:
             return
         if job.previous is not None and self._is_same(job, value, outcome):
             return
+        if job.task.is_op and outcome.digest is not None and size_bytes(outcome.digest) > _OP_BYTES:
+            outcome.payload = Payload(codec="none", content=outcome.digest, kept=False)
+            return
         self._encode(job, value, outcome, self.store)
 
     def _encode(self, job: Job, value: Any, outcome: Outcome, store: Store) -> None:
         try:
             payload = store.encode(value, codec=job.policy.codec)
-            if job.task.is_op and payload.inline is None:
-                payload = attrs.evolve(payload, kept=False)
             if payload.codec in _PICKLED:
                 self._check_round_trip(payload, outcome, store)
             if outcome.digest is None:

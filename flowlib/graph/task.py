@@ -183,7 +183,11 @@ class OpTask(Task[..., Any]):
         super().__init__(OPERATIONS[name], Policy(name=name))
 
     def __reduce__(self) -> Any:
-        return OPS.__getitem__, (self.name,)
+        return _op_by_name, (self.name,)
+
+
+def _op_by_name(name: str) -> OpTask:
+    return OPS[name]
 
 
 OPS: Mapping[str, OpTask] = MappingProxyType({name: OpTask(name) for name in OPERATIONS})

@@ -23,7 +23,7 @@ _CHUNK_BYTES = 1 << 24
 def encode_array(value: Any, walk: Walk) -> bytes | Node:
     """Encode an ndarray: plain numbers straight from its buffer, everything else by its items or fields.
 
-    Cost: 0.06 ns per byte when contiguous and native, about 1 ns per byte otherwise.
+    Cost: 0.1 ns per byte when contiguous and native, about 1 ns per byte otherwise.
     """
     numpy = sys.modules["numpy"]
     cls = type(value)

@@ -130,7 +130,7 @@ def normalize_code(code: CodeType) -> CodeForm:
             tokens.append(f"{step.opname} {'-' if own_name else _constant(step.value)}")
         else:
             tokens.append(f"{step.opname} {step.value}")
-    tokens.append(" ".join(map(spell, code.co_freevars)))  # the order in which whoever makes the function hands cells in
+    tokens.append(" ".join(map(spell, code.co_freevars)))  # cells are handed over in this order
     free = sorted((name for name in numbers if name in code.co_freevars), key=numbers.__getitem__)
     return CodeForm(text="\n".join(tokens), free=tuple(free))
 

@@ -231,9 +231,7 @@ def _read_out(root: Part) -> CodeVersion:
             tasks.add(description.task)
         for owner in part.owners:
             parts[str(owner)] = join(owner.name, owner.version)
-    return CodeVersion(
-        digest=root.settled, parts=parts, texts=texts, weak=tuple(sorted(weak)), tasks=frozenset(tasks)
-    )
+    return CodeVersion(digest=root.settled, parts=parts, texts=texts, weak=tuple(sorted(weak)), tasks=frozenset(tasks))
 
 
 def _free_name(name: str, digest: Digest, parts: Mapping[str, Digest]) -> str:

@@ -89,9 +89,7 @@ def _in_module(namespace: dict[str, object], name: str, index: SourceIndex) -> _
     return _NOTHING
 
 
-def _in_cells(
-    namespace: dict[str, object], name: str, index: SourceIndex
-) -> tuple[SourceFile | None, list[ast.stmt]]:
+def _in_cells(namespace: dict[str, object], name: str, index: SourceIndex) -> tuple[SourceFile | None, list[ast.stmt]]:
     """Return the newest notebook cell that binds `name`; the cells lie beside those of the namespace's functions."""
     for value in [*namespace.values()]:
         if isinstance(value, FunctionType) and value.__globals__ is namespace:
@@ -101,9 +99,7 @@ def _in_cells(
     return None, []
 
 
-def _imported_from(
-    statements: list[ast.stmt], namespace: dict[str, object], name: str
-) -> tuple[str, str] | None:
+def _imported_from(statements: list[ast.stmt], namespace: dict[str, object], name: str) -> tuple[str, str] | None:
     """Return (module, name) if the last statement is `from module import name`."""
     last = statements[-1] if statements else None
     if not isinstance(last, ast.ImportFrom):

@@ -108,7 +108,9 @@ class SourceIndex:
         node = file.node_of(code) if file is not None else None
         if file is None or node is None:
             bare = normalize_code(code)
-            return Form(kind="bytecode", digest=digest_bytes(bare.text.encode("utf-8", "surrogatepass")), free=bare.free)
+            return Form(
+                kind="bytecode", digest=digest_bytes(bare.text.encode("utf-8", "surrogatepass")), free=bare.free
+            )
         normal = normalize_function(node, code.co_freevars)
         return Form(
             kind="source",

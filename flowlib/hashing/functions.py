@@ -67,7 +67,12 @@ def _cells(function: FunctionType, form: Form, index: SourceIndex, name: str) ->
         head, dot, rest = link.label.partition(".")
         if head in form.free:
             label = f"(free {form.free.index(head)}){dot}{rest}"
-            yield Link(label, link.value, link.name if link.origin else f"{name}: {head}", link.origin or Origin(function, head))
+            yield Link(
+                label,
+                link.value,
+                link.name if link.origin else f"{name}: {head}",
+                link.origin or Origin(function, head),
+            )
     for variable, cell in environment.cells.items():
         if variable not in chained and (variable in form.free or variable == "__class__"):
             try:

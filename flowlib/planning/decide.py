@@ -6,7 +6,6 @@ below it is still a hit (early cut-off; constructive traces in "Build Systems a 
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any
 
 import attrs
 
@@ -15,9 +14,10 @@ from flowlib.graph.args import ATOMS, nodes_in
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
 from flowlib.ids import Digest, Key, NodeId
-from flowlib.planning.key import CallKey, KeyMaker
+from flowlib.planning.key import CallKey, KeyMaker, previews
 from flowlib.planning.reason import Reason
 from flowlib.store.base import Entry, Store
+from flowlib.text import one_line
 
 
 @attrs.frozen
@@ -124,8 +124,22 @@ class Planner:
         ids, outputs = self._graph.id_of, self.outputs
         return self.keys.key_of(self._graph.nodes[number], lambda node: outputs.get(ids(node)))
 
+    def certain(self, number: NodeId) -> Miss | None:
+        """Return the decision of a node that runs whatever its inputs turn out to be; None if they matter."""
+        if self._store is None:
+            return _CACHE_OFF
+        node = self._graph.nodes[number]
+        never = self.keys.why_never(node)
+        if never:
+            return Miss(CallKey(key=None, uncacheable=never), (Reason(kind="not cached", subject=never),))
+        if node._fl_task.name in self._force:
+            return Miss(CallKey(key=None), (Reason(kind="forced"),))
+        return None
+
     def _judge(self, number: NodeId, call: CallKey, entries: dict[Key, Entry]) -> Decision:
         node = self._graph.nodes[number]
+        if call.missing is not None:
+            return Miss(call, (Reason(kind="file missing", subject=call.missing.facts.get("path", "")),))
         if call.key is None:
             return Miss(call, (Reason(kind="not cached", subject=call.uncacheable),))
         if node._fl_task.name in self._force:
@@ -151,8 +165,6 @@ class Planner:
 
 _CACHE_OFF = Miss(CallKey(key=None, uncacheable="the cache is off"), (Reason(kind="cache off"),))
 
-_PART_KINDS: dict[str, Any] = {"code": "code changed", "version": "version changed"}
-
 
 def compare(node: Node, call: CallKey, recent: Sequence[Entry]) -> tuple[Reason, ...]:
     """Return why no stored result fits: the differences to the most similar earlier call of the same task.
@@ -165,11 +177,18 @@ def compare(node: Node, call: CallKey, recent: Sequence[Entry]) -> tuple[Reason,
     if not recent:
         return (Reason(kind="first seen"),)
     nearest = nearest_entry(call, recent)
-    if nearest.key == call.key:
-        return (Reason(kind="expired" if nearest.expires_at is not None else "result missing"),)
-    if nearest.parts.get("code") == call.parts.get("code") and _is_new_point(node, call, recent):
+    if nearest.key == call.key:  # not valid any more; or another run has stored it since the look-up a moment ago
+        return (Reason(kind="expired" if nearest.expires_at is not None else "first seen"),)
+    from_nodes = _from_nodes(node)
+    changed = _changed_parts(call, nearest)
+    varied = [name for name in changed if name not in from_nodes and _varies(name, recent)]
+    others = [name for name in changed if name not in varied]
+    if varied and not others and node._fl_label:
         return (Reason(kind="new arguments"),)
-    return differences(node, call, nearest)
+    # An argument that differs from call to call says nothing once something else has changed. Equal parts under another
+    # key are those of a flowlib that put keys together differently.
+    reasons = tuple(_difference(node, name, call, nearest, from_nodes) for name in others or varied)
+    return reasons or (Reason(kind="first seen"),)
 
 
 def nearest_entry(call: CallKey, recent: Sequence[Entry]) -> Entry:
@@ -181,33 +200,31 @@ def nearest_entry(call: CallKey, recent: Sequence[Entry]) -> Entry:
     return max(recent, key=n_equal)
 
 
-def _is_new_point(node: Node, call: CallKey, recent: Sequence[Entry]) -> bool:
-    """Tell a sweep's new point from a changed call: several earlier calls share everything but what varies."""
-    return bool(node._fl_label) and len(recent) > 1
+def _changed_parts(call: CallKey, old: Entry) -> list[str]:
+    """Return the names of the parts in which a call differs from an earlier one."""
+    names = dict.fromkeys([*old.parts, *call.parts])
+    return [name for name in names if old.parts.get(name, "") != call.parts.get(name, "")]
 
 
-def differences(node: Node, call: CallKey, old: Entry) -> tuple[Reason, ...]:
-    """Return one reason per part in which a call differs from an earlier one."""
-    from flowlib.planning.key import previews
+def _varies(name: str, recent: Sequence[Entry]) -> bool:
+    """Whether a part is an argument that differed from call to call already, as the parameters of a sweep do."""
+    return name.startswith("arg:") and len({entry.parts.get(name) for entry in recent}) > 1
 
+
+def _difference(node: Node, name: str, call: CallKey, old: Entry, from_nodes: Collection[str]) -> Reason:
+    """Return the reason that one changed part is."""
+    subject = name.partition(":")[2]
+    if name == "code":
+        return Reason(kind="code changed")
+    if name in from_nodes:
+        return Reason(kind="upstream changed", subject=subject)
+    before, after = old.parts.get(name, ""), call.parts.get(name, "")
+    if name == "version":
+        return Reason(kind="version changed", old=before, new=after)
+    if name.startswith("env:"):
+        return Reason(kind="environment changed", subject=subject, old=one_line(before, 80), new=one_line(after, 80))
     texts = previews(node)
-    from_nodes = _from_nodes(node)
-    reasons = []
-    for name in dict.fromkeys([*old.parts, *call.parts]):
-        before, after = old.parts.get(name, ""), call.parts.get(name, "")
-        if before == after:
-            continue
-        subject = name.partition(":")[2]
-        if name in _PART_KINDS:
-            reasons.append(Reason(kind=_PART_KINDS[name]))
-        elif name.startswith("env:"):
-            reasons.append(Reason(kind="environment changed", subject=subject, old=before, new=after))
-        elif name in from_nodes:
-            reasons.append(Reason(kind="upstream changed", subject=subject))
-        else:
-            old_text, new_text = old.previews.get(name, ""), texts.get(name, "")
-            reasons.append(Reason(kind="argument changed", subject=subject, old=old_text, new=new_text))
-    return tuple(reasons)
+    return Reason(kind="argument changed", subject=subject, old=old.previews.get(name, ""), new=texts.get(name, ""))
 
 
 def _from_nodes(node: Node) -> set[str]:

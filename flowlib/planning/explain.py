@@ -2,8 +2,9 @@
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Literal
 
 import attrs
 
@@ -11,11 +12,11 @@ from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
 from flowlib.hashing.code import CodeVersion
 from flowlib.ids import NodeId
-from flowlib.planning.decide import Hit, Miss, Planner, nearest_entry
+from flowlib.planning.decide import Hit, Miss, Planner, Undecided, nearest_entry
 from flowlib.planning.preview import Plan, PlanRow
 from flowlib.planning.reason import Reason
 from flowlib.store.base import Entry, Store
-from flowlib.text import format_seconds
+from flowlib.text import format_count, format_seconds
 
 _CAUSES_SHOWN = 5
 _DIFF_LINES = 40
@@ -28,6 +29,16 @@ class CodeChange:
     name: str
     diff: str
     """Unified diff of the source; empty when there is none to compare."""
+    how: Literal["changed", "new", "gone"] = "changed"
+
+    def lines(self) -> Iterator[str]:
+        """Yield the change for people: the name, then the lines that differ with what is around them."""
+        yield f"{self.how}: {self.name}"
+        shown = self.diff.splitlines()[3:]  # without the heads of the diff and of its first hunk
+        for line in shown[:_DIFF_LINES]:
+            yield f"  {'...' if line.startswith('@@') else line}"
+        if len(shown) > _DIFF_LINES:
+            yield f"  ... and {format_count(len(shown) - _DIFF_LINES, 'more line')}"
 
 
 @attrs.frozen(kw_only=True)
@@ -53,8 +64,7 @@ class Explanation:
         if self.entry is not None:
             lines += [f"  {line}" for line in _entry_lines(self.entry)]
         for change in self.changes:
-            lines.append(f"  changed: {change.name}")
-            lines += [f"    {line}" for line in change.diff.splitlines()[:_DIFF_LINES]]
+            lines += [f"  {line}" for line in change.lines()]
         for cause in self.causes:
             lines += [f"  {line}" for line in str(cause).splitlines()]
         return "\n".join(lines)
@@ -63,7 +73,7 @@ class Explanation:
 _SENTENCES = {
     "cached": "cached, nothing would run",
     "run": "would run",
-    "undecided": "depends on what these give; equal results would keep it cached",
+    "undecided": "undecided until these have run (results equal to earlier ones would be hits)",
 }
 
 
@@ -97,7 +107,7 @@ def explain(number: NodeId, plan: Plan, graph: Graph, planner: Planner, store: S
     if isinstance(decision, Miss):
         changes = _code_changes(node, decision, planner, store) if store is not None else ()
         return _explanation(row, reasons=decision.reasons, changes=changes)
-    causes = tuple(explain(cause, plan, graph, planner, store) for cause in _roots(number, plan, graph))
+    causes = tuple(explain(cause, plan, graph, planner, store) for cause in _roots(number, plan))
     return _explanation(row, causes=causes)
 
 
@@ -121,21 +131,17 @@ def _explanation(
     )
 
 
-def _roots(number: NodeId, plan: Plan, graph: Graph) -> list[NodeId]:
-    """Return the nearest ancestors that would certainly run."""
-    found: dict[NodeId, None] = {}
+def _roots(number: NodeId, plan: Plan) -> list[NodeId]:
+    """Return the nearest nodes that an undecided one waits for and that would certainly run, in the graph's order."""
+    found: list[NodeId] = []
     stack, seen = [number], {number}
     while stack and len(found) < _CAUSES_SHOWN:
-        at = stack.pop()
-        for dependency in graph.dependencies[at]:
-            if dependency in seen:
-                continue
-            seen.add(dependency)
-            if isinstance(plan.rows[dependency].decision, Miss):
-                found[dependency] = None
-            else:
-                stack.append(dependency)
-    return list(found)[:_CAUSES_SHOWN]
+        decision = plan.rows[stack.pop()].decision
+        fresh = [n for n in decision.waiting_for if n not in seen] if isinstance(decision, Undecided) else []
+        seen.update(fresh)
+        found += [n for n in fresh if isinstance(plan.rows[n].decision, Miss)]
+        stack += [n for n in fresh if not isinstance(plan.rows[n].decision, Miss)]
+    return sorted(found)[:_CAUSES_SHOWN]
 
 
 def _code_changes(node: Node, miss: Miss, planner: Planner, store: Store) -> tuple[CodeChange, ...]:
@@ -164,5 +170,6 @@ def compare_versions(old: Mapping[str, str], new: CodeVersion, store: Store) -> 
         digest = new.parts.get(name)
         after = new.texts.get(digest, "") if digest is not None else ""
         lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "before", "now", lineterm="", n=2)
-        changes.append(CodeChange(name=name, diff="\n".join(lines)))
+        how: Literal["changed", "new", "gone"] = "new" if name not in old else "changed" if digest is not None else "gone"
+        changes.append(CodeChange(name=name, diff="\n".join(lines), how=how))
     return tuple(changes)

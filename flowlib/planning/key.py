@@ -22,8 +22,10 @@ from flowlib.graph.policy import Policy
 from flowlib.graph.task import Task
 from flowlib.hashing.canonical import Ignore
 from flowlib.hashing.code import CodeVersion
+from flowlib.hashing.file import Dir, File
 from flowlib.hashing.identity import Identity
 from flowlib.ids import Digest, Key
+from flowlib.text import short_repr
 
 _REMEMBERED_BYTES = 1 << 16
 """From this size on, the digest of an argument that many nodes share is remembered by identity."""
@@ -31,6 +33,8 @@ _REMEMBERED_BYTES = 1 << 16
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 _PLAIN_REPR: object = object.__repr__
+
+_SHORT = frozenset({float, bool, type(None)})
 
 SCHEME = b"flowlib-key-1"
 """Changes only together with the golden keys in the tests and a line in the changelog."""
@@ -102,6 +106,10 @@ class KeyMaker:
         for node in nodes:
             self._task_part(node)
 
+    def why_never(self, node: Node) -> str:
+        """Return why no call of a node's task has a key, whatever its arguments; empty if that depends on them."""
+        return self._task_part(node).uncacheable
+
     def code_version(self, node: Node) -> CodeVersion | None:
         """Return the version of the code behind a node; None for flowlib's own tasks and unidentified code."""
         return self._task_part(node).version
@@ -125,7 +133,7 @@ class KeyMaker:
                 digest = self._argument(value, output_of, name)
             except Exception as error:  # refused, or a hook of the user's own class raised
                 missing = error if isinstance(error, FileMissing) else None
-                return CallKey(key=None, parts=parts, uncacheable=_undigestible(node, name, error), missing=missing)
+                return CallKey(key=None, parts=parts, uncacheable=_undigestible(name, error), missing=missing)
             parts[f"arg:{name}"] = digest
             whole.update(_field(name))
             whole.update(_field(digest))
@@ -172,7 +180,7 @@ class KeyMaker:
                 version = self._identity.code_version(task.fn)
                 code = version.digest
             except FlowError as error:
-                uncacheable = error.what
+                uncacheable = _phrase(error)
             except Exception as error:  # whatever reading the user's modules may raise
                 uncacheable = f"its code cannot be identified: {type(error).__name__}: {error}"
         parts = {"code": code, "version": policy.version}
@@ -200,13 +208,18 @@ def _known(node: Node, output_of: Callable[[Node], Digest | None]) -> Digest:
     return digest
 
 
-def _undigestible(node: Node, name: str, error: Exception) -> str:
+def _undigestible(name: str, error: Exception) -> str:
+    """Return why an argument has no digest: part of a sentence, so without a full stop."""
     if isinstance(error, _NoOutputDigest):
         return error.what
     if isinstance(error, Undigestible):
         return f"argument {name!r} has no stable digest: {error.path or name} ({error.type_name}): {error.reason}"
-    reason = error.what if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
+    reason = _phrase(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
     return f"argument {name!r} has no stable digest: {reason}"
+
+
+def _phrase(error: FlowError) -> str:
+    return error.what.removesuffix(".")
 
 
 def _ignored_by_annotation(task: Task[..., Any]) -> frozenset[str]:
@@ -230,16 +243,18 @@ def previews(node: Node, *, width: int = 80) -> dict[str, str]:
 
 def preview(value: Any, width: int = 80) -> str:
     """Return a short text of a value. Never fails, never walks a large value."""
-    import reprlib
-
+    if type(value) in _SHORT:
+        return repr(value)
     if type(value) is Node:
         return f"<{value._fl_task.name}>"
+    if isinstance(value, (File, Dir)):
+        value = value.path.as_posix()
     if type(value).__repr__ is _PLAIN_REPR:
         return f"<{type(value).__qualname__}>"
     try:
         shape = getattr(value, "shape", None)
-        text = f"{type(value).__name__}{tuple(shape)}" if shape is not None else reprlib.repr(value)
-    except Exception:  # a repr or a property of the user's own class may raise
-        text = f"<{type(value).__name__}>"
-    text = _ADDRESS.sub("", text)  # an address says nothing and differs each time
+        text = f"{type(value).__name__}{tuple(shape)}" if shape is not None else ""
+    except Exception:  # a property of the user's own class may raise
+        text = ""
+    text = _ADDRESS.sub("", text or short_repr(value, width))  # an address says nothing and differs each time
     return text if len(text) <= width else text[: width - 1] + "…"

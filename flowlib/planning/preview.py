@@ -7,12 +7,15 @@ import attrs
 
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import site_of
-from flowlib.ids import NodeId
+from flowlib.hashing.digest import size_bytes
+from flowlib.ids import Key, NodeId
 from flowlib.planning.decide import Decision, Hit, Miss, Planner, Undecided
 from flowlib.store.base import TaskStats
 from flowlib.text import format_seconds
 
 _REASONS_SHOWN = 3
+_WORTH_SAYING_S = 0.01
+"""Predictions below this are noise."""
 
 
 @attrs.frozen(kw_only=True)
@@ -54,14 +57,14 @@ class Plan:
 
     @property
     def n_undecided(self) -> int:
-        """Nodes that run only if what they wait for gives something new."""
+        """Nodes that run only if what they wait for gives something new, or fails to give what they would."""
         return sum(type(row.decision) is Undecided for row in self.rows)
 
     @property
     def stored_bytes(self) -> int:
         """Size of the stored results that would be used."""
         entries = [row.decision.entry for row in self.rows if isinstance(row.decision, Hit)]
-        return sum(int(entry.payload.content.rpartition("-")[2]) for entry in entries)
+        return sum(size_bytes(entry.payload.content) for entry in entries if entry.payload.kept)
 
     @property
     def expected_s(self) -> float | None:
@@ -93,8 +96,10 @@ def _headline(plan: Plan) -> str:
     parts = [f"{plan.n_cached} cached", f"{plan.n_to_run} to run"]
     if plan.n_undecided:
         parts.append(f"{plan.n_undecided} undecided")
-    if plan.expected_s is not None and plan.n_to_run + plan.n_undecided:
-        parts.append(f"about {format_seconds(plan.expected_s)} on {plan.workers} workers")
+    n_open = plan.n_to_run + plan.n_undecided
+    if plan.expected_s is not None and plan.expected_s >= _WORTH_SAYING_S and n_open:
+        workers = f" on {min(plan.workers, n_open)} workers" if min(plan.workers, n_open) > 1 else ""
+        parts.append(f"about {format_seconds(plan.expected_s)}{workers}")
     return f"Plan: {', '.join(parts)}"
 
 
@@ -104,13 +109,11 @@ def _title(task: str, rows: list[PlanRow]) -> str:
 
 def _counts(rows: list[PlanRow]) -> str:
     counts = Counter(row.word for row in rows)
-    words = [f"{counts[word]} {text}" for word, text in _WORDS.items() if counts[word]]
-    if len(rows) == 1:
-        words = [_WORDS[rows[0].word]]
-    expected = [row.expected_s for row in rows if type(row.decision) is Miss and row.expected_s]
-    if expected:
-        words[-1] += f" (about {format_seconds(sum(expected))} of work)"
-    return ", ".join(words)
+    texts = {word: text if len(rows) == 1 else f"{counts[word]} {text}" for word, text in _WORDS.items() if counts[word]}
+    expected_s = sum(row.expected_s or 0.0 for row in rows if type(row.decision) is Miss)
+    if expected_s >= _WORTH_SAYING_S:
+        texts["run"] += f" (about {format_seconds(expected_s)}{' of work' if counts['run'] > 1 else ''})"
+    return ", ".join(texts.values())
 
 
 _WORDS = {"cached": "cached", "run": "to run", "undecided": "undecided"}
@@ -121,7 +124,7 @@ def _reason_lines(rows: list[PlanRow]) -> list[str]:
     for row in rows:
         if isinstance(row.decision, Miss):
             texts.update([", ".join(str(reason) for reason in row.decision.reasons)])
-    lines = [text if len(rows) == 1 else f"{count} x {text}" for text, count in texts.most_common(_REASONS_SHOWN)]
+    lines = [text if len(texts) == 1 else f"{count} x {text}" for text, count in texts.most_common(_REASONS_SHOWN)]
     if len(texts) > _REASONS_SHOWN:
         lines.append(f"... and {len(texts) - _REASONS_SHOWN} other reasons")
     return lines
@@ -137,8 +140,9 @@ def preview(graph: Graph, planner: Planner, stats: Callable[[str], TaskStats | N
         workers: For the prediction of wall time.
     """
     decisions: dict[NodeId, Decision] = {}
+    computing: dict[Key, NodeId] = {}
     for level in _levels(graph):
-        _decide_level(level, graph, planner, decisions)
+        _decide_level(level, graph, planner, decisions, computing)
     known: dict[str, TaskStats | None] = {}
     rows = []
     for number, node in enumerate(graph.nodes):
@@ -170,18 +174,29 @@ def _levels(graph: Graph) -> Iterator[list[NodeId]]:
         yield levels[depth]
 
 
-def _decide_level(level: list[NodeId], graph: Graph, planner: Planner, decisions: dict[NodeId, Decision]) -> None:
+def _decide_level(
+    level: list[NodeId],
+    graph: Graph,
+    planner: Planner,
+    decisions: dict[NodeId, Decision],
+    computing: dict[Key, NodeId],
+) -> None:
+    """Decide the nodes of one level; `computing` maps the keys that would be computed to the first node of each."""
     decidable = []
     for number in level:
-        waiting_for = tuple(d for d in graph.dependencies[number] if type(decisions[d]) is not Hit)
+        waiting_for = tuple([d for d in graph.dependencies[number] if type(decisions[d]) is not Hit])
         if waiting_for:
-            decisions[number] = Undecided(waiting_for)
+            decisions[number] = planner.certain(number) or Undecided(waiting_for)
         else:
             decidable.append(number)
     for number, decision in zip(decidable, planner.decide(decidable), strict=True):
         decisions[number] = decision
         if isinstance(decision, Hit):
             planner.record(number, decision.entry.output)
+        elif isinstance(decision, Miss) and decision.call.key is not None:
+            first = computing.setdefault(decision.call.key, number)
+            if first != number:  # the same call twice in one run: the second uses what the first gives
+                decisions[number] = Undecided((first,))
 
 
 def _critical_s(graph: Graph, rows: list[PlanRow]) -> float:

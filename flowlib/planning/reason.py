@@ -12,6 +12,7 @@ ReasonKind = Literal[
     "upstream changed",
     "environment changed",
     "file changed",
+    "file missing",
     "expired",
     "forced",
     "result missing",

@@ -51,6 +51,10 @@ class Entry:
     expires_at: float | None = None
     """Seconds since 1970 (UTC); None keeps for ever."""
 
+    def is_valid(self, now: float) -> bool:
+        """Whether the entry may be used at a time: it has not expired."""
+        return self.expires_at is None or self.expires_at > now
+
 
 @attrs.frozen(kw_only=True)
 class TaskStats:
@@ -106,7 +110,10 @@ class Store(Protocol):
         """Return the right to compute `key`, or None while another thread or process holds it. Never waits."""
 
     def recent(self, task: str) -> list[Entry]:
-        """Return the latest entries of a task, newest first, at most a few dozen: what `why` compares with."""
+        """Return the latest entries of a task, newest first, at most a few dozen: what `why` compares with.
+
+        Those that have expired are among them.
+        """
 
     def stats(self, task: str) -> TaskStats | None:
         """Return what past runs of a task cost; None without history."""

@@ -96,7 +96,7 @@ def _choose(
         for entry in entries
         if entry.key not in pinned
         and (
-            (entry.expires_at is not None and entry.expires_at <= now)
+            not entry.is_valid(now)
             or (older_than_s is not None and entry.created_at < now - older_than_s)
             or (reachable is not None and entry.key not in reachable)
         )

@@ -45,7 +45,7 @@ class MemoryStore:
         """Return the valid entries among `keys`."""
         now = self._clock.now()
         found = {key: self._entries[key] for key in keys if key in self._entries}
-        return {key: entry for key, entry in found.items() if entry.expires_at is None or entry.expires_at > now}
+        return {key: entry for key, entry in found.items() if entry.is_valid(now)}
 
     def encode(self, value: object, *, codec: str | None = None) -> Payload:
         """Encode a value and keep its bytes.
@@ -109,10 +109,8 @@ class MemoryStore:
             self._leased.discard(key)
 
     def recent(self, task: str) -> list[Entry]:
-        """Return the latest entries of a task, newest first, at most 32."""
-        keys = list(self._recent.get(task, ()))
-        found = self.find(keys)
-        return [found[key] for key in keys if key in found]
+        """Return the latest entries of a task, newest first, at most 32; expired ones are among them."""
+        return [self._entries[key] for key in list(self._recent.get(task, ())) if key in self._entries]
 
     def stats(self, task: str) -> TaskStats | None:
         """Return what runs of a task cost; None without history."""

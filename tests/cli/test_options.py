@@ -87,8 +87,8 @@ def test_words_become_arguments_of_the_annotated_type(
         ("path: Path", ["--path", "a/b"], "{'path': PosixPath('a/b')}"),
         ("kind: Kind = Kind.TREE", ["--kind", "deep-net"], "{'kind': <Kind.DEEP_NET: 'd'>}"),
         ("kind: Kind = Kind.TREE", ["--kind", "DEEP_NET"], "{'kind': <Kind.DEEP_NET: 'd'>}"),
-        ("source: fl.File", ["--source", "a.csv"], "{'source': File(path=PosixPath('a.csv'))}"),
-        ("source: fl.File | None = None", ["--source", "a.csv"], "{'source': File(path=PosixPath('a.csv'))}"),
+        ("source: fl.File", ["--source", "a.csv"], "{'source': File('a.csv')}"),
+        ("source: fl.File | None = None", ["--source", "a.csv"], "{'source': File('a.csv')}"),
         ("sources: list[fl.File]", ["--sources", "a,b"], "PosixPath('b'))]}"),
     ],
 )

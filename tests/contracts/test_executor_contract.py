@@ -250,7 +250,8 @@ def test_returned_nodes_are_an_expansion(executor: Executor) -> None:
     alone, held, none = outcomes_of(
         executor, [call(lambda: inner), call(lambda: {"a": [inner]}, number=1), call(lambda: {"a": [1]}, number=2)]
     )
-    assert alone.has_expansion and alone.expansion is inner
+    assert alone.has_expansion
+    assert alone.expansion is inner
     assert held.has_expansion
     assert not none.has_expansion
 

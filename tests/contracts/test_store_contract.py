@@ -234,7 +234,7 @@ def test_only_what_is_there_is_found(store: Store) -> None:
 
 
 def test_an_entry_expires(store: Store, clock: FrozenClock) -> None:
-    """At its time an entry is a miss, waiting or committed."""
+    """At its time an entry is a miss, waiting or committed; that it was there can still be told."""
     entry = entry_of("a", store.encode(1), expires_at=1010.0)
     store.put(entry)
     store.flush()
@@ -243,6 +243,7 @@ def test_an_entry_expires(store: Store, clock: FrozenClock) -> None:
     clock.advance(10.0)
 
     assert store.find([entry.key]) == {}
+    assert store.recent(entry.task) == [entry]
 
 
 def test_the_latest_entry_of_a_key_wins(store: Store) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -55,7 +56,7 @@ def states(record: RunRecord) -> dict[str, set[str]]:
 
 def results(text: str) -> list[str]:
     """Return the lines that do not speak of time."""
-    return [line for line in text.splitlines() if not re.search(r"\d s\b|run", line)]
+    return [line for line in text.splitlines() if not re.search(r"\d s  |run", line)]
 
 
 # ---- every example
@@ -164,7 +165,7 @@ def test_digits_warm_run_opens_only_the_report(study: Study, monkeypatch: pytest
 
     assert type(report).__name__ == "Report"
     assert log.ran == []
-    assert sorted(loaded) == ["File", "Report"]
+    assert set(loaded) == {"File", "Report"}
     assert read == []
 
 
@@ -189,7 +190,7 @@ def test_digits_grown_sweep_runs_only_new_points(study: Study) -> None:
     log = EventLog()
     fl.run(load("digits_sweep").pipeline(depth_max=9), observers=[log])
 
-    ran, cached = Counter(log.ran), Counter(log.cached)
+    ran, cached = Counter(log.finished), Counter(log.cached)
     assert (ran["evaluate"], cached["evaluate"]) == (9, 72)
     assert (ran["mean(evaluate)"], cached["mean(evaluate)"]) == (3, 24)
     assert ran["draw"] == 0
@@ -260,14 +261,15 @@ def test_batch_keeps_errors_by_item() -> None:
     module = load("batch")
     for name, text in {"good.py": "x = 1\n", "bad.py": "x = (\n", "worse.py": "\0"}.items():
         Path(name).write_text(text)
-    batch = fl.run(module.pipeline(folder=Path.cwd(), export=Path("sizes.csv")))
+    target = partial(module.pipeline, folder=Path.cwd(), pattern="*.py", export=Path("sizes.csv"))
+    batch = fl.run(target())
 
     assert batch.files == 1
     assert sorted(batch.failed) == ["bad.py", "worse.py"]
     assert all("SyntaxError" in error for error in batch.failed.values())
     assert batch.table.read_text().splitlines() == ["file,lines,functions,documented", "good.py,1,0,0"]
     Path("bad.py").write_text("x = ()\n")
-    assert sorted(fl.run(module.pipeline(folder=Path.cwd(), export=Path("sizes.csv"))).failed) == ["worse.py"]
+    assert sorted(fl.run(target()).failed) == ["worse.py"]
     assert len(Path("sizes.csv").read_text().splitlines()) == 3
 
 

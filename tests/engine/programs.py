@@ -90,6 +90,23 @@ class Program:
         return self.process.stderr.read().decode()
 
 
+def first_to_say(start: str, *programs: Program) -> Program:
+    """Read from several programs until one says a line that starts with `start`; return that one."""
+    with selectors.DefaultSelector() as selector:
+        for program in programs:
+            assert program.process.stdout is not None
+            selector.register(program.process.stdout, selectors.EVENT_READ, program)
+        while not (found := [p for p in programs if any(line.startswith(start) for line in p.lines)]):
+            ready = selector.select(PATIENCE_S)
+            assert ready, f"nobody says {start!r}: {[program.lines for program in programs]}"
+            for key, _ in ready:
+                program = key.data
+                program.lines.append(program._next_line() or "")
+                while b"\n" in program._rest:
+                    program.lines.append(program._next_line() or "")
+    return found[0]
+
+
 def run_program(path: Path, text: str, *args: object, code: int = 0, **options: Any) -> tuple[list[str], str]:
     """Run a program to its end; return what it said, and what it wrote to standard error."""
     with Program(path, text, *args, **options) as program:

@@ -11,7 +11,7 @@ import flowlib as fl
 from flowlib.errors import ExpansionLimit
 from flowlib.events import NodeCached, NodeFinished, NodeStarted
 from flowlib.testing import EventLog
-from tests.engine.programs import PATIENCE_S, Program
+from tests.engine.programs import PATIENCE_S, Program, first_to_say
 
 CALLERS = """
 import os, sys, threading
@@ -77,24 +77,12 @@ def test_two_processes_with_four_threads_compute_one_call_once(tmp_path: Path, n
         for program in (first, second):
             for _ in range(4):
                 program.expect("begun")
-        holder = None
-        while holder is None:
-            for program in (first, second):
-                if "started" in program.lines or _has_started(program):
-                    holder = program
+        holder = first_to_say("started", first, second)
         holder.say()
         for program in (first, second):
             lines, _ = program.finish()
             assert lines.count("value [1, 1, 1]") == 4
     assert n_computed(notes) == 1
-
-
-def _has_started(program: Program) -> bool:
-    """Look one line ahead in a program that will say at least one more."""
-    line = program._next_line() if program.lines.count("finished quick") < 4 or "started" in program.lines else None
-    if line is not None:
-        program.lines.append(line)
-    return "started" in program.lines
 
 
 def test_a_killed_holder_is_replaced(tmp_path: Path, notes: Path) -> None:
@@ -257,7 +245,6 @@ def test_a_task_that_returns_itself_is_told(tmp_path: Path) -> None:
 
 def test_two_tasks_that_run_each_other_are_told(tmp_path: Path) -> None:
     """Each waits for the other in a thread of its own: the second wait is refused."""
-
     in_one, in_two = threading.Event(), threading.Event()
 
     @fl.task

@@ -150,7 +150,7 @@ def test_a_default_argument_stays_what_it_was(cache: Any) -> None:
     """A mutable default is an argument like any other."""
 
     @fl.task
-    def grow(x: int, items: list[int] = []) -> list[int]:  # noqa: B006
+    def grow(x: int, items: list[int] = []) -> list[int]:
         items.append(x)
         return items
 
@@ -420,8 +420,7 @@ def test_the_last_consumer_may_get_the_very_object() -> None:
 
     @fl.task
     def make_large() -> Any:
-        array = np.zeros(LARGE)
-        return array
+        return np.zeros(LARGE)
 
     @fl.task
     def address(array: Any) -> int:

@@ -12,7 +12,6 @@ import pytest
 from flowlib.hashing.code import CodeVersion, CodeVersions
 from flowlib.hashing.forms import SourceIndex
 
-
 _NUMBERS = itertools.count()  # no two packages of a test session share a name
 
 

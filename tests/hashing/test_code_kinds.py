@@ -304,7 +304,7 @@ def test_versions_do_not_depend_on_who_asked_first(project: Project) -> None:
 
 
 def test_copying_an_instance_does_not_change_its_class() -> None:
-    """copyreg leaves `__slotnames__` on a class when an instance is copied; that is bookkeeping, not code."""
+    """Copyreg leaves `__slotnames__` on a class when an instance is copied; that is bookkeeping, not code."""
     import copy
 
     from flowlib.hashing.code import CodeVersions

@@ -36,7 +36,7 @@ def graphs(draw: Callable[..., object]) -> Graph:
     names = [f"n{number}" for number in range(size)]  # type: ignore[arg-type]
     edges = st.lists(st.sampled_from(names), max_size=3)
     return {
-        name: (draw(st.sampled_from("ab")), [(f"l{place}", target) for place, target in enumerate(draw(edges))])  # type: ignore
+        name: (draw(st.sampled_from("ab")), [(f"l{place}", target) for place, target in enumerate(draw(edges))])  # type: ignore[call-overload]
         for name in names
     }
 

@@ -22,8 +22,8 @@ WEAK = {
     "constant it is made of": (
         "import threading\nN = 1\nL = [threading.Lock(), N]\ndef entry(): return L", ("N = 1", "N = 2"), "L"),
     "class of the instance": (
-        "import threading\nclass A:\n def __init__(self): self.lock = threading.Lock()\n def go(self): return 1\na = A()\n"
-        "def entry(): return a.go()", ("return 1", "return 2"), "a"),
+        ("import threading\nclass A:\n def __init__(self): self.lock = threading.Lock()\n def go(self): return 1\na = A()\n"
+        "def entry(): return a.go()"), ("return 1", "return 2"), "a"),
     "imported from another module": ("from .util import L\ndef entry(): return L", None, "L"),
     "imported with a star": ("from .util import *\ndef entry(): return L", None, "L"),
     "imported under another name": ("from .util import L as M\ndef entry(): return M", None, "M"),
