@@ -258,6 +258,14 @@ def test_tests_mirror_the_package() -> None:
     wrong(f"tests/{name} mirrors no package" for name in folders - packages - PROGRAMMES)
 
 
+def test_every_test_says_what_it_checks() -> None:
+    """The docstring of a test is the rule that it keeps."""
+    trees = {path: ast.parse(path.read_text("utf-8")) for path in (ROOT / "tests").rglob("test_*.py")}
+
+    wrong(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}" for path, tree in trees.items() for node in ast.walk(tree)
+          if isinstance(node, ast.FunctionDef) and node.name.startswith("test_") and not ast.get_docstring(node))  # fmt: skip
+
+
 def test_functions_stay_short() -> None:
     """A function longer than the ratchet does two things. Its docstring does not count."""
 

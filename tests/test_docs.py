@@ -78,9 +78,9 @@ def test_readme_commands_work(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_readme_lists_the_exit_codes() -> None:
     """The list of exit codes is the one the command uses."""
-    assert "".join(f"{int(code):>3}   {meaning}\n" for code, meaning in MEANINGS.items()) in dict(
-        (text, language) for language, text in BLOCKS
-    )
+    listed = "".join(f"{int(code):>3}   {meaning}\n" for code, meaning in MEANINGS.items())
+
+    assert ("text", listed) in BLOCKS
 
 
 def test_readme_lists_every_option_and_setting() -> None:
@@ -112,6 +112,13 @@ def test_tests_named_as_evidence_exist() -> None:
 def test_examples_and_notebooks_are_listed(path: Path) -> None:
     """A reader of the README finds every example."""
     assert f"{path.parent.name}/{path.name}" in README
+
+
+def test_benchmarks_are_listed() -> None:
+    """The list of benchmarks has a row for each file, and none for a file that is not there."""
+    rows = re.findall(r"^\| `(bench_\w+\.py)` \|", (ROOT / "benchmarks" / "README.md").read_text("utf-8"), re.MULTILINE)
+
+    assert rows == sorted(path.name for path in (ROOT / "benchmarks").glob("bench_*.py"))
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

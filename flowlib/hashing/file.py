@@ -33,7 +33,7 @@ def _as_path(path: "str | os.PathLike[str]") -> Path:
     return Path(path)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class File:
     """A file as a value: equal by path in Python, by base name and content in the cache.
 
@@ -66,8 +66,11 @@ class File:
     def __str__(self) -> str:
         return str(self.path)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
 
-@attrs.frozen
+
+@attrs.frozen(repr=False)
 class Dir:
     """A directory as a value: equal by path in Python, by the names and contents below it in the cache.
 
@@ -88,6 +91,9 @@ class Dir:
 
     def __str__(self) -> str:
         return str(self.path)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
 
 
 class FileDigests:

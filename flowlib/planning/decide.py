@@ -5,7 +5,7 @@ do not exist yet are *undecided*, not missed: the upstream node may run and prod
 below it is still a hit (early cut-off; constructive traces in "Build Systems a la Carte", Mokhov et al., 2018).
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import attrs
 
@@ -115,7 +115,7 @@ class Planner:
         """
         node = self._graph.nodes[number]
         own = [name for name in call.parts if name.startswith("arg:") and name not in _from_nodes(node)]
-        same = [entry for entry in self.recent(node._fl_task.name) if _agree(entry, call, own)]
+        same = [entry for entry in self.recent(node._fl_task.name) if _share(entry, call.parts, own)]
         latest = [entry for entry in same if entry.run == same[0].run]
         return latest[0] if len(latest) == 1 else None
 
@@ -181,7 +181,7 @@ def compare(node: Node, call: CallKey, recent: Sequence[Entry]) -> tuple[Reason,
         return (Reason(kind="expired" if nearest.expires_at is not None else "first seen"),)
     from_nodes = _from_nodes(node)
     changed = _changed_parts(call, nearest)
-    varied = [name for name in changed if name not in from_nodes and _varies(name, recent)]
+    varied = [name for name in changed if name not in from_nodes and _varies(name, nearest, recent)]
     others = [name for name in changed if name not in varied]
     if varied and not others and node._fl_label:
         return (Reason(kind="new arguments"),)
@@ -206,9 +206,16 @@ def _changed_parts(call: CallKey, old: Entry) -> list[str]:
     return [name for name in names if old.parts.get(name, "") != call.parts.get(name, "")]
 
 
-def _varies(name: str, recent: Sequence[Entry]) -> bool:
-    """Whether a part is an argument that differed from call to call already, as the parameters of a sweep do."""
-    return name.startswith("arg:") and len({entry.parts.get(name) for entry in recent}) > 1
+def _varies(name: str, one: Entry, recent: Sequence[Entry]) -> bool:
+    """Whether a part is an argument that differed from call to call already, as the parameters of a sweep do.
+
+    It did if it differs within the run of one entry, or between that entry and others that are equal but for it.
+    """
+    if not name.startswith("arg:"):
+        return False
+    others = [part for part in one.parts if part != name]
+    alike = (entry for entry in recent if entry.run == one.run or _share(entry, one.parts, others))
+    return any(entry.parts.get(name) != one.parts.get(name) for entry in alike)
 
 
 def _difference(node: Node, name: str, call: CallKey, old: Entry, from_nodes: Collection[str]) -> Reason:
@@ -233,5 +240,5 @@ def _from_nodes(node: Node) -> set[str]:
     return {f"arg:{name}" for name, value in pairs if type(value) not in ATOMS and nodes_in([value], str)}
 
 
-def _agree(entry: Entry, call: CallKey, names: Sequence[str]) -> bool:
-    return all(entry.parts.get(name) == call.parts[name] for name in names)
+def _share(entry: Entry, parts: Mapping[str, str], names: Sequence[str]) -> bool:
+    return all(entry.parts.get(name) == parts[name] for name in names)

@@ -13,7 +13,7 @@ Invariant: a node starts only when each of its inputs has ended, with a value un
 them was made again since the node was decided.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from flowlib.errors import InternalError
 from flowlib.events import NodeState
@@ -112,7 +112,8 @@ class Scheduler:
         """
         for fact in facts:
             self._handlers[type(fact)](fact)  # type: ignore[operator]
-            self._settle()
+            if self._ended_now:
+                self._settle()
         self._start_what_fits()
         self._drop_unwanted()
         asked = tuple([node for node in self._decide if node in self._undecided])
@@ -128,13 +129,13 @@ class Scheduler:
         table = self._table
         if not all(self._queue.knows_pool(plan.pool) for plan in fact.plans):
             raise InternalError("A node names a pool that the scheduler does not know.", {}, "Please report it.")
-        new = table.add(fact)
+        new, has_told = table.add(fact), table.has_told
         self._n_open += len(new)
         for number in new:
             node, plan = NodeId(number), table.plans[number]
             lacking: NodeId | None = None
             for dependency in plan.dependencies:
-                if not table.has_told[dependency]:
+                if not has_told[dependency]:
                     table.n_missing[node] += 1
                 elif table.states[dependency] not in FINAL_STATES:  # it is made again
                     self._waiters.setdefault(dependency, []).append((node, True))
@@ -182,7 +183,7 @@ class Scheduler:
         if fact.node not in self._leasing:
             raise illegal(fact.node, self._state(fact.node), fact)
         self._leasing.discard(fact.node)
-        self._one_less(fact.node)
+        self._tell((fact.node,), fact.node, needs_value=False)  # what it waited for was nobody's end but the lease's
 
     def _ended(self, fact: Ended) -> None:
         if fact.state != "failed" and fact.has_value != (fact.state in VALUE_STATES):
@@ -237,7 +238,8 @@ class Scheduler:
         return self._table.states[node]
 
     def _move(self, node: NodeId, cause: str) -> None:
-        self._table.states[node] = next_state(self._state(node), cause, node)
+        states = self._table.states
+        states[node] = next_state(states[node] if 0 <= node < len(states) else "unknown", cause, node)
 
     def _is_stopped(self, node: NodeId) -> bool:
         return self._stopping and not self._table.plans[node].always
@@ -265,29 +267,26 @@ class Scheduler:
             self._forget(self._children.pop(node, ()))
             if table.n_consumers[node] == 0:
                 self._unwanted.append(node)
-            self._tell_waiters(node)
+            for waiter, needs_value in self._waiters.pop(node, ()):
+                self._tell((waiter,), node, needs_value=needs_value)
             if not table.has_told[node]:
                 table.has_told[node] = True
-                for dependent in table.dependents[node]:
-                    self._tell(dependent, node, needs_value=True)
+                self._tell(table.dependents[node], node, needs_value=True)
 
-    def _tell_waiters(self, node: NodeId) -> None:
-        for waiter, needs_value in self._waiters.pop(node, ()):
-            self._tell(waiter, node, needs_value=needs_value)
-
-    def _tell(self, waiter: NodeId, ended: NodeId, *, needs_value: bool) -> None:
+    def _tell(self, waiters: Sequence[NodeId], ended: NodeId, *, needs_value: bool) -> None:
+        """Tell nodes that one of those they wait for has ended. The inner loop of every run: once for each edge."""
         table = self._table
-        if table.states[waiter] != "waiting":
-            return
-        if needs_value and not table.has_value[ended] and not table.plans[waiter].always:
-            self._skip(waiter, ended)
-        else:
-            self._one_less(waiter)
-
-    def _one_less(self, node: NodeId) -> None:
-        self._table.n_missing[node] -= 1
-        if self._table.n_missing[node] == 0:
-            self._inputs_there(node)
+        states, n_missing = table.states, table.n_missing
+        will_do = not needs_value or table.has_value[ended]
+        for waiter in waiters:
+            if states[waiter] != "waiting":
+                continue
+            if will_do or table.plans[waiter].always:
+                n_missing[waiter] -= 1
+                if not n_missing[waiter]:
+                    self._inputs_there(waiter)
+            else:
+                self._skip(waiter, ended)
 
     def _inputs_there(self, node: NodeId) -> None:
         if node in self._children:
@@ -320,10 +319,10 @@ class Scheduler:
 
     def _forget(self, nodes: tuple[NodeId, ...]) -> None:
         """Count one consumer less for each of `nodes`."""
-        table = self._table
+        n_consumers = self._table.n_consumers
         for node in nodes:
-            table.n_consumers[node] -= 1
-            if table.n_consumers[node] == 0:
+            n_consumers[node] -= 1
+            if not n_consumers[node]:
                 self._unwanted.append(node)
 
     def _drop_unwanted(self) -> None:

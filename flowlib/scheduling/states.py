@@ -8,7 +8,7 @@ from flowlib.errors import InternalError
 from flowlib.events import NodeState
 from flowlib.ids import NodeId
 
-TRANSITIONS: dict[tuple[NodeState, str], NodeState] = {
+TRANSITIONS: dict[tuple[str, str], NodeState] = {
     ("waiting", "inputs-there"): "ready",
     ("waiting", "children-ended"): "ready",
     ("waiting", "dependency-ended-without-value"): "skipped",
@@ -38,7 +38,7 @@ VALUE_STATES = frozenset({"done", "cached"})
 """States that always come with a value; a failure may be kept as one."""
 
 
-def next_state(state: NodeState, cause: str, node: NodeId) -> NodeState:
+def next_state(state: str, cause: str, node: NodeId) -> NodeState:
     """Return the state that follows.
 
     Raises:

@@ -62,13 +62,15 @@ class NodeTable:
         self.has_value += [False] * n_new
         self.is_dropped += [False] * n_new
         self.has_told += [False] * n_new
+        depths, dependents, n_consumers = self._depths, self.dependents, self.n_consumers
         for node, plan in enumerate(fact.plans, first):
             depth = least_depth
             for dependency in plan.dependencies:
-                depth = max(depth, self._depths[dependency] + 1)
-                self.dependents[dependency].append(NodeId(node))
-                self.n_consumers[dependency] += 1
-            self._depths.append(depth)
+                if depths[dependency] >= depth:
+                    depth = depths[dependency] + 1
+                dependents[dependency].append(NodeId(node))
+                n_consumers[dependency] += 1
+            depths.append(depth)
         for target in fact.targets:
             self.n_consumers[target] += 1
         return range(first, first + n_new)
@@ -79,9 +81,9 @@ class NodeTable:
 
     def _check(self, fact: Grown, first: int) -> None:
         for node, plan in enumerate(fact.plans, first):
-            for dependency in plan.dependencies:
-                if not 0 <= dependency < node:
-                    raise _unknown(dependency, f"a dependency of node {node}")
+            dependencies = plan.dependencies
+            if dependencies and not (min(dependencies) >= 0 and max(dependencies) < node):
+                raise _unknown(max(dependencies), f"a dependency of node {node}")
         for target in fact.targets:
             if not 0 <= target < first + len(fact.plans):
                 raise _unknown(target, "a target")

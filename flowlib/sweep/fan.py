@@ -43,6 +43,7 @@ def fan_out(
         on_error: "stop" (start nothing new), "continue" (other branches go on), "keep" (failed points stay as `Failed`
             values), or a function that makes the value to go on with.
         min_ok: How many points (int) or which share of them (float) must be good for a reduction.
+        **unavailable: Options that are not there; each is refused by name.
 
     Raises:
         SpaceError: A parameter is unknown to the task, missing or given twice; the space is empty; two points share a

@@ -154,7 +154,7 @@ def _policy(task: Task[..., Any], options: FanOutOptions) -> Policy:
 
 
 def _equal(left: object, right: object) -> bool:
-    return type(left) is type(right) and bool(left == right) or (isinstance(left, (int, float)) and left == right)
+    return (type(left) is type(right) and bool(left == right)) or (isinstance(left, (int, float)) and left == right)
 
 
 def build_fan_in(jobs: FanOut[Any], reducer: Any, along: Along, min_ok: int | float | None, site: Site) -> Any:

@@ -62,7 +62,7 @@ class SweepResult(Generic[R]):
             value.at(params=dict(point.params), index=point.index) for point, value in rows if type(value) is Failed
         )
 
-    def best(self, *, max: Any = None, min: Any = None) -> Best[R]:
+    def best(self, *, max: Any = None, min: Any = None) -> Best[R]:  # noqa: A002 (reads as said)
         """Return the best point; see `flowlib.best`.
 
         Raises:

@@ -89,7 +89,7 @@ def test_words_become_arguments_of_the_annotated_type(
         ("kind: Kind = Kind.TREE", ["--kind", "DEEP_NET"], "{'kind': <Kind.DEEP_NET: 'd'>}"),
         ("source: fl.File", ["--source", "a.csv"], "{'source': File('a.csv')}"),
         ("source: fl.File | None = None", ["--source", "a.csv"], "{'source': File('a.csv')}"),
-        ("sources: list[fl.File]", ["--sources", "a,b"], "PosixPath('b'))]}"),
+        ("sources: list[fl.File]", ["--sources", "a,b"], "{'sources': [File('a'), File('b')]}"),
     ],
 )
 def test_words_become_paths_files_and_members(

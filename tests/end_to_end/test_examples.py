@@ -29,7 +29,8 @@ BY_NAME = {path.stem: path for path in EXAMPLES}
 def load(name: str) -> ModuleType:
     """Import an example under its own name, as `flowlib run` does."""
     spec = importlib.util.spec_from_file_location(name, BY_NAME[name])
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
@@ -71,7 +72,9 @@ def test_second_run_runs_nothing(name: str) -> None:
     assert "nothing ran" in second
     assert results(first) == results(second) != []
     again = {task for task, ended in states(last_run()).items() if ended != {"cached"}}
-    assert again <= {"find", "measure", "collect(fan_out(measure))", "collect(measure)"}, "only the bad file and the listing"
+    assert again <= {"find", "measure", "collect(fan_out(measure))", "collect(measure)"}, (
+        "only the bad file and the listing"
+    )
     assert bool(again) == (name == "batch")
 
 

@@ -30,7 +30,8 @@ def test_the_quickstart_shows_what_it_says(tmp_path: Path) -> None:
     nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
     plans = [text for text in map(_printed, notebook.cells) if text.startswith("Plan:")]
     assert "4 cached, 3 to run" in plans[0]
-    assert "prepare" in plans[1] and "code changed" in plans[1]
+    assert "prepare" in plans[1]
+    assert "code changed" in plans[1]
     assert "0 to run" in plans[-1]
 
 
@@ -63,7 +64,8 @@ class Kernel:
 
 
 @pytest.fixture
-def kernels(tmp_path: Path) -> Iterator[list[Kernel]]:
+def kernels() -> Iterator[list[Kernel]]:
+    """Kernels that a test has started; they are stopped after it."""
     started: list[Kernel] = []
     yield started
     for kernel in started:

@@ -1,5 +1,7 @@
 """Facts in, commands out."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from flowlib.ids import NodeId
@@ -476,9 +478,9 @@ def count_told(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     told = [0]
     inner = Scheduler._tell
 
-    def tell(self: Scheduler, waiter: NodeId, ended: NodeId, *, needs_value: bool) -> None:
-        told[0] += 1
-        inner(self, waiter, ended, needs_value=needs_value)
+    def tell(self: Scheduler, waiters: Sequence[NodeId], ended: NodeId, *, needs_value: bool) -> None:
+        told[0] += len(waiters)
+        inner(self, waiters, ended, needs_value=needs_value)
 
     monkeypatch.setattr(Scheduler, "_tell", tell)
     return told
