@@ -154,9 +154,8 @@ def pipeline(*, depth_max: int = 8, folds: int = 3, seed: int = 0, picture: Path
 
     readings = fl.fan_out(read, known, unknown, five, over=fl.grid(place=range(5)))
     vote = fl.fan_in(readings, fl.vote()).winner
-    return report(
-        unknown.digits, five, fl.fan_in(readings, fl.collect()), vote, draw(unknown.digits, vote, path=picture)
-    )
+    truth = unknown.digits
+    return report(truth, five, fl.fan_in(readings, fl.collect()), vote, draw(truth, vote, path=picture))
 
 
 def main() -> None:

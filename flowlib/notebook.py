@@ -28,9 +28,9 @@ from flowlib.sweep.point import Point
 from flowlib.sweep.rank import Best, Top
 from flowlib.sweep.result import SweepResult
 from flowlib.sweep.space import Space
+from flowlib.text import format_bytes, format_count, format_seconds, one_line, short_repr
 from flowlib.views import html
 from flowlib.views.html import SPACE, Html, tag
-from flowlib.text import format_bytes, format_count, format_seconds, one_line, short_repr
 
 MAX_POINTS = 20
 """Points of a sweep or a space that are shown; the others are counted."""

@@ -25,8 +25,8 @@ from flowlib.history.query import list_runs, load_record
 from flowlib.ids import Key
 from flowlib.store import maintain
 from flowlib.store.local import LocalStore, open_store
-from flowlib.views.table import Column, render_table
 from flowlib.text import format_bytes, format_count, format_seconds
+from flowlib.views.table import Column, render_table
 
 MAX_ROWS = 200
 _SHORTEST_PREFIX = 6

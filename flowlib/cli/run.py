@@ -14,8 +14,8 @@ from flowlib.errors import ConfigError, UsageError
 from flowlib.events import Event, Noticed, Observer
 from flowlib.graph.args import targets_of
 from flowlib.graph.graph import Graph
-from flowlib.views.progress import choose_progress
 from flowlib.text import one_line
+from flowlib.views.progress import choose_progress
 
 
 class _NoticePrinter:

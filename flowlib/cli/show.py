@@ -14,8 +14,8 @@ import attrs
 
 from flowlib.sweep.failed import Failed
 from flowlib.sweep.result import SweepResult
-from flowlib.views.table import Column, render_table
 from flowlib.text import format_count, short_repr
+from flowlib.views.table import Column, render_table
 
 MAX_ITEMS = 40
 MAX_LINES = 400

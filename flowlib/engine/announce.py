@@ -110,7 +110,11 @@ class Announcer:
         if self._emitter.is_watched:
             node = self._nodes[number]
             task, label = node._fl_task.name, node._fl_label
-            self._emitter.emit(NodeSkipped(at=self._clock.now(), node=self._id(number), task=task, because=self._id(because), label=label))
+            self._emitter.emit(
+                NodeSkipped(
+                    at=self._clock.now(), node=self._id(number), task=task, because=self._id(because), label=label
+                )
+            )
 
     def cancelled(self, number: NodeId) -> None:
         """Tell that a node never starts, because the run stops."""

@@ -180,7 +180,9 @@ class Engine:
                 return m.Hit(number)
             decision = Miss(decision.call, _LOST)
         if not isinstance(decision, Miss):
-            raise InternalError("A node was decided before its inputs were known.", {"node": number}, "Please report it.")
+            raise InternalError(
+                "A node was decided before its inputs were known.", {"node": number}, "Please report it."
+            )
         key = decision.call.key
         if key is not None:
             other = self._ledger.claim(number, key)

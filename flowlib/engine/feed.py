@@ -85,7 +85,9 @@ class Feeds:
             return
         others = len(self._graph.dependents[number]) > 1
         for feed in feeds:
-            feed.offer(number, private_copy(value, whatever_size=True)[0] if others and not is_immutable(value) else value)
+            feed.offer(
+                number, private_copy(value, whatever_size=True)[0] if others and not is_immutable(value) else value
+            )
         if not others:
             values.drop(number)
 
@@ -98,4 +100,3 @@ class Feeds:
         """Return what finishes a fed reduction; None for every other node."""
         feed = self._feeds.get(number)
         return feed.finish if feed is not None else None
-

@@ -45,7 +45,9 @@ class Jobs:
             parts=miss.call.parts,
             keep=has_key,
             digest=self._context.store is not None,
-            previous=self._planner.previous(number, miss.call) if has_key and node._fl_policy.same is not None else None,
+            previous=self._planner.previous(number, miss.call)
+            if has_key and node._fl_policy.same is not None
+            else None,
             stream=self._feeds.result_maker(number),
         )
 

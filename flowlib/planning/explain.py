@@ -170,6 +170,8 @@ def compare_versions(old: Mapping[str, str], new: CodeVersion, store: Store) -> 
         digest = new.parts.get(name)
         after = new.texts.get(digest, "") if digest is not None else ""
         lines = difflib.unified_diff(before.splitlines(), after.splitlines(), "before", "now", lineterm="", n=2)
-        how: Literal["changed", "new", "gone"] = "new" if name not in old else "changed" if digest is not None else "gone"
+        how: Literal["changed", "new", "gone"] = (
+            "new" if name not in old else "changed" if digest is not None else "gone"
+        )
         changes.append(CodeChange(name=name, diff="\n".join(lines), how=how))
     return tuple(changes)

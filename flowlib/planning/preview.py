@@ -109,7 +109,9 @@ def _title(task: str, rows: list[PlanRow]) -> str:
 
 def _counts(rows: list[PlanRow]) -> str:
     counts = Counter(row.word for row in rows)
-    texts = {word: text if len(rows) == 1 else f"{counts[word]} {text}" for word, text in _WORDS.items() if counts[word]}
+    texts = {
+        word: text if len(rows) == 1 else f"{counts[word]} {text}" for word, text in _WORDS.items() if counts[word]
+    }
     expected_s = sum(row.expected_s or 0.0 for row in rows if type(row.decision) is Miss)
     if expected_s >= _WORTH_SAYING_S:
         texts["run"] += f" (about {format_seconds(expected_s)}{' of work' if counts['run'] > 1 else ''})"

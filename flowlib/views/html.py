@@ -12,8 +12,8 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 
-from flowlib.views.palette import LOOKS
 from flowlib.text import LONGEST_TEXT, format_count, one_line
+from flowlib.views.palette import LOOKS
 
 CLASS = "flowlib"
 LARGEST_FRAGMENT = 100_000

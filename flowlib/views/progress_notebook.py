@@ -7,6 +7,7 @@ notebook that is opened again still shows how its runs ended.
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from flowlib.text import format_seconds
 from flowlib.views import html
 from flowlib.views.snapshot import (
     ENDED,
@@ -17,7 +18,6 @@ from flowlib.views.snapshot import (
     status_line,
     summary_line,
 )
-from flowlib.text import format_seconds
 
 COUNTED = ("done", "cached", "failed", "running")
 

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from flowlib.clock import Clock
 from flowlib.events import Event, NodeStarted, Noticed, RunFinished
+from flowlib.text import one_line
 from flowlib.views.snapshot import Snapshot, take_snapshot
 from flowlib.views.tally import Tally
-from flowlib.text import one_line
 
 
 class Screen(Protocol):

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import TextIO
 
-from flowlib.views.snapshot import Snapshot, failure_lines, status_line, summary_line
 from flowlib.text import format_count
+from flowlib.views.snapshot import Snapshot, failure_lines, status_line, summary_line
 
 
 class PlainScreen:

@@ -16,6 +16,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from flowlib.text import format_seconds
 from flowlib.views.palette import LOOKS
 from flowlib.views.snapshot import (
     ENDED,
@@ -26,7 +27,6 @@ from flowlib.views.snapshot import (
     status_line,
     summary_line,
 )
-from flowlib.text import format_seconds
 
 COUNTED = ("done", "cached", "failed", "running")
 HEARTBEAT_HZ = 2

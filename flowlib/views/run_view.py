@@ -6,12 +6,12 @@ from datetime import UTC, datetime, tzinfo
 from flowlib.events import NODE_STATES
 from flowlib.history.query import RunSummary
 from flowlib.history.record import RunRecord
+from flowlib.text import format_bytes, format_count, format_seconds, one_line
 from flowlib.views import html
 from flowlib.views.palette import paint
 from flowlib.views.snapshot import failure_line
 from flowlib.views.table import Column, render_table
 from flowlib.views.tally import FailureTally
-from flowlib.text import format_bytes, format_count, format_seconds, one_line
 
 MAX_FAILURES = 10
 _RUN_LOOKS = {"done": "done", "running": "running", "failed": "failed", "cancelled": "cancelled", "crashed": "failed"}

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import attrs
 
-from flowlib.views.tally import FailureTally, Tally, TaskTally
 from flowlib.text import format_count, format_seconds, one_line
+from flowlib.views.tally import FailureTally, Tally, TaskTally
 
 MAX_ROWS = 12
 """Task lines shown at once; a display taller than a terminal cannot be redrawn in place."""

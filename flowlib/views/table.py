@@ -9,8 +9,8 @@ from typing import Literal
 
 import attrs
 
-from flowlib.views.palette import LOOKS, paint
 from flowlib.text import LONGEST_TEXT, format_count, one_line
+from flowlib.views.palette import LOOKS, paint
 
 _GAP = "  "
 _SHORTEST_COLUMN = 6

@@ -119,7 +119,15 @@ def test_values_that_look_like_nothing_are_values(executor: Executor, value: Any
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError("no"), KeyboardInterrupt(), SystemExit(3), GeneratorExit(), MemoryError(), Unpicklable("a", "b"), StopIteration()],
+    [
+        ValueError("no"),
+        KeyboardInterrupt(),
+        SystemExit(3),
+        GeneratorExit(),
+        MemoryError(),
+        Unpicklable("a", "b"),
+        StopIteration(),
+    ],
     ids=lambda error: type(error).__name__,
 )
 def test_whatever_a_task_raises_comes_out_as_it_is(executor: Executor, error: BaseException) -> None:

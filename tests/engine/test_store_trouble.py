@@ -510,7 +510,7 @@ def make_odd(kind: str) -> Any:
         "stubborn": Stubborn,
         "recursive": lambda: Stubborn(RecursionError),
         "restless": Restless,
-        "lambda": lambda: (lambda x: x + 1),
+        "lambda": lambda: lambda x: x + 1,
         "held": lambda: {"a": [1, threading.Lock()]},
     }[kind]()
 

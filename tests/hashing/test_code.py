@@ -46,7 +46,7 @@ def entry(x, scale=2, *, shift=1):
     return total, later(x)
 '''
 
-UTIL = '''
+UTIL = """
 CONST = 5
 
 
@@ -100,7 +100,7 @@ def times(n):
             return fn(x) * n
         return wrapper
     return decorate
-'''
+"""
 
 MEANING = {
     "own body": ("main", "total = x * scale", "total = x + scale"),
@@ -190,9 +190,13 @@ def edited(name: str) -> tuple[str, str]:
     where, old, new = {**MEANING, **COSMETIC}[name]
     main, util = MAIN, UTIL
     if name == "order of methods":
-        return main, util.replace("    RATE = 3\n", "").replace("self.x * self.RATE\n", "self.x * self.RATE\n\n    RATE = 3\n")
+        return main, util.replace("    RATE = 3\n", "").replace(
+            "self.x * self.RATE\n", "self.x * self.RATE\n\n    RATE = 3\n"
+        )
     if where == "both":
-        return main.replace(old, new).replace("tools.", "util.").replace("import tools\n", "import tools as util\n"), util
+        return main.replace(old, new).replace("tools.", "util.").replace(
+            "import tools\n", "import tools as util\n"
+        ), util
     assert old in (main if where == "main" else util), name
     if name == "other decorator":
         return main.replace("@add_one\n@times", "@times"), util
@@ -292,7 +296,9 @@ def test_an_edit_changes_only_the_part_it_touches(project: Project) -> None:
     before = project.version(relative(MAIN), util=UTIL)
     after = project.version(relative(MAIN), util=edited("helper of a helper")[1])
 
-    old, new = ({name.split(".", 1)[-1]: digest for name, digest in version.parts.items()} for version in (before, after))
+    old, new = (
+        {name.split(".", 1)[-1]: digest for name, digest in version.parts.items()} for version in (before, after)
+    )
     assert [name for name in old if old[name] != new[name]] == ["util.deep"]
 
 

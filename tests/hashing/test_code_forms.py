@@ -103,7 +103,10 @@ def test_names_that_only_annotations_mention_are_not_listed() -> None:
 
 def test_statements_of_a_module_keep_their_names() -> None:
     """Module-level names can be seen from outside, so they are not renamed; comprehension variables are."""
-    texts = [normalize_statements(ast.parse(text).body).text for text in ("A = [x for x in B]", "A = [y for y in B]", "C = [x for x in B]")]
+    texts = [
+        normalize_statements(ast.parse(text).body).text
+        for text in ("A = [x for x in B]", "A = [y for y in B]", "C = [x for x in B]")
+    ]
 
     assert texts[0] == texts[1] != texts[2]
 
@@ -119,7 +122,11 @@ def test_bytecode_form_ignores_where_code_is() -> None:
     """File, line, own name and docstring are not in it; names and constants are."""
     one, two, three = (
         next(const for const in compile(text, name, "exec").co_consts if hasattr(const, "co_code"))
-        for text, name in [("def f(a): 'x'; return a + K", "1"), ("\n\ndef g(a): 'y'; return a + K", "2"), ("def f(a): return a + J", "3")]
+        for text, name in [
+            ("def f(a): 'x'; return a + K", "1"),
+            ("\n\ndef g(a): 'y'; return a + K", "2"),
+            ("def f(a): return a + J", "3"),
+        ]
     )
 
     assert normalize_code(one).text == normalize_code(two).text != normalize_code(three).text
@@ -142,5 +149,12 @@ def test_references_follow_chains_and_aliases() -> None:
     code = next(const for const in compile(text, "f", "exec").co_consts if hasattr(const, "co_code"))
     labels = {reference.label for reference in find_references(code)}
 
-    assert {"import a.b.c.one", "import p.q.two", "import .m.z.three", "util.sub.four", "util.five", "util.six"} <= labels
+    assert {
+        "import a.b.c.one",
+        "import p.q.two",
+        "import .m.z.three",
+        "util.sub.four",
+        "util.five",
+        "util.six",
+    } <= labels
     assert not any(reference.label == "util" and not reference.stored for reference in find_references(code))

@@ -28,7 +28,9 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, version: str, *, list
     site = folder / "venv" / "site-packages"
     package = site / name
     package.mkdir(parents=True, exist_ok=True)
-    (package / "__init__.py").write_text("LIMIT = 1\ndef work(x): return x + LIMIT\ndef wrap(fn):\n return lambda x: fn(x)\n")
+    (package / "__init__.py").write_text(
+        "LIMIT = 1\ndef work(x): return x + LIMIT\ndef wrap(fn):\n return lambda x: fn(x)\n"
+    )
     info = site / "probe_dist-1.dist-info"
     info.mkdir(exist_ok=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: probe-dist\nVersion: {version}\n")
@@ -121,11 +123,20 @@ def test_installed_things_are_never_weak(project: Project, text: str, part: str)
     ("one", "two"),
     [
         ("import numpy as np\ndef entry(x): return np.sin(x)", "import numpy as np\ndef entry(x): return np.cos(x)"),
-        ("from numpy import sin as f\ndef entry(x): return f(x)", "from numpy import cos as f\ndef entry(x): return f(x)"),
-        ("from json import dumps as f\ndef entry(x): return f(x)", "from json import loads as f\ndef entry(x): return f(x)"),
+        (
+            "from numpy import sin as f\ndef entry(x): return f(x)",
+            "from numpy import cos as f\ndef entry(x): return f(x)",
+        ),
+        (
+            "from json import dumps as f\ndef entry(x): return f(x)",
+            "from json import loads as f\ndef entry(x): return f(x)",
+        ),
         ("f = str.upper\ndef entry(x): return f(x)", "f = str.lower\ndef entry(x): return f(x)"),
         ("f = [].append\ndef entry(x): return f(x)", "f = [1].append\ndef entry(x): return f(x)"),
-        ("from datetime import date as f\ndef entry(x): return f", "from datetime import time as f\ndef entry(x): return f"),
+        (
+            "from datetime import date as f\ndef entry(x): return f",
+            "from datetime import time as f\ndef entry(x): return f",
+        ),
     ],
 )
 def test_installed_things_are_told_apart_by_name(project: Project, one: str, two: str) -> None:

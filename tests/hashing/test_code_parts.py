@@ -82,7 +82,9 @@ def test_a_change_anywhere_below_changes_the_digest(graph: Graph, data: st.DataO
 def test_a_long_chain_and_a_large_cycle_need_no_recursion() -> None:
     """Ten thousand parts in a row settle."""
     size = 10_000
-    chain: Graph = {str(number): ("a", [("next", str(number + 1))] if number + 1 < size else []) for number in range(size)}
+    chain: Graph = {
+        str(number): ("a", [("next", str(number + 1))] if number + 1 < size else []) for number in range(size)
+    }
     settle(parts_of(chain)["0"])
     cycle: Graph = {str(number): (str(number % 500), [("next", str((number + 1) % 500))]) for number in range(500)}
     settle(parts_of(cycle)["0"])

@@ -59,7 +59,9 @@ def test_a_task_that_calls_itself_has_a_version(project: Project) -> None:
 
 def test_a_task_as_a_method_brings_its_class(project: Project) -> None:
     """A task declared in a class body reaches the class through `self`."""
-    text = f"{HEAD}class Model:\n @task\n def fit(self): return self.step()\n def step(self): return 1\nentry = Model.fit"
+    text = (
+        f"{HEAD}class Model:\n @task\n def fit(self): return self.step()\n def step(self): return 1\nentry = Model.fit"
+    )
     main, other = project.load(text), project.load(text.replace("return 1", "return 2"))
 
     assert project.version_of(main.entry.fn).digest != project.version_of(other.entry.fn).digest

@@ -116,13 +116,15 @@ class _StalePlanner(Planner):
         return decisions
 
 
-def test_the_oracle_catches_a_broken_planner(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_oracle_catches_a_broken_planner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A planner that serves stale results is found by comparing with plain evaluation."""
     monkeypatch.setattr(run_module, "Planner", _StalePlanner)
     assert issubclass(_StalePlanner, decide.Planner)
-    with pytest.raises(AssertionError):
+
+    def run_and_check() -> None:
         for number in range(6):
             target = coarse(number)
             assert_run_correct(target, fl.run(target, cache=tmp_path / "c", progress=False))
+
+    with pytest.raises(AssertionError, match="plain evaluation gives"):
+        run_and_check()
