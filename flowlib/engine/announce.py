@@ -129,8 +129,9 @@ class Announcer:
             self._emitter.emit(NodesAdded(at=self._clock.now(), parent=self._id(parent), n_nodes=n_nodes))
 
     def uncacheable(self, node: Node, reason: str) -> None:
-        """Say once that the calls of a task have no key."""
-        message = f"Task {node._fl_task.name!r} cannot be cached: {reason}. {_UNCACHEABLE_HINT}"
+        """Say once that the calls of a task in one place have no key."""
+        where = f"(called at {self._site(node)})"
+        message = f"Task {node._fl_task.name!r} cannot be cached: {reason} {where}. {_UNCACHEABLE_HINT}"
         self.notice("uncacheable", message)
 
     def not_kept(self, node: Node, reason: str) -> None:

@@ -53,9 +53,11 @@ class RunContext:
     def call(self, fn: Callable[[], Any]) -> Any:
         """Call a function so that `flowlib.run` inside it joins this run."""
         token = current_run.set(self)
+        before = self.stop.enter_user_code(True)
         try:
             return fn()
         finally:
+            self.stop.enter_user_code(before)
             current_run.reset(token)
 
 

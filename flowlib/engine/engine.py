@@ -143,11 +143,15 @@ class Engine:
         for outcome in self._executor.collect(self._patience_s()):
             self._n_running -= 1
             facts += self._outcome_facts(outcome)
+        if self._context.stop.is_killed:
+            raise KeyboardInterrupt
         self._ledger.commit_in_time()
         return facts + self._resume() + self._poll_leases()
 
     def _patience_s(self) -> float | None:
         """Return how long to wait at most; None is until something happens."""
+        if self._context.stop.is_killed:
+            return 0.0
         limits = [FLUSH_S] if self._ledger.has_uncommitted else []
         if self._blocked or self._context.stop.is_paused:
             limits.append(LEASE_POLL_S)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 
-from flowlib.errors import ExpansionLimit, InternalError, SweepFailed
+from flowlib.errors import ExpansionLimit, FlowError, InternalError, SweepFailed
 from flowlib.graph.node import Node, site_of
 from flowlib.planning.key import preview
 
@@ -15,7 +15,9 @@ _NOTES = 5
 
 
 def describe_call(node: Node, width: int = 60) -> str:
-    """Return `fit(data=<load>, lr=0.1)`: a call with short arguments."""
+    """Return `fit(data=<load>, lr=0.1)`: a call with short arguments; of a reduction the name alone, as people wrote it."""
+    if node._fl_task.own_code and not node._fl_task.is_op:
+        return node._fl_task.name
     pairs = zip(node._fl_task.signature.names, node._fl_args, strict=True)
     return f"{node._fl_task.name}({', '.join(f'{name}={preview(value, width)}' for name, value in pairs)})"
 
@@ -23,23 +25,20 @@ def describe_call(node: Node, width: int = 60) -> str:
 def annotate(error: BaseException, node: Node) -> BaseException:
     """Add the note that says which call failed and where it was written, and fold flowlib's own frames."""
     label = f" [{node._fl_label}]" if node._fl_label else ""
-    note = (
-        f"in task {describe_call(node)}{label}\n"
-        f"  called at {site_of(node)}\n"
-        f"  run it alone: call {node._fl_task.name}.fn(...) with these arguments, or flowlib.run(node, executor='inline')"
-    )
+    note = f"in task {describe_call(node)}{label}\n  called at {site_of(node)}"
+    if not node._fl_task.own_code:
+        name = node._fl_task.name
+        note += f"\n  run it alone: call {name}.fn(...) with these arguments, or flowlib.run(node, executor='inline')"
     notes = getattr(error, "__notes__", ())
     if note not in notes and sum(text.startswith("in task ") for text in notes) < _NOTES:
         error.add_note(note)
-    return error.with_traceback(_folded(error.__traceback__))
-
-
-def _folded(traceback: TracebackType | None) -> TracebackType | None:
-    """Drop the leading frames that belong to flowlib; keep all if none is the user's."""
-    inner = traceback
+    inner = error.__traceback__
     while inner is not None and _is_ours(inner):
         inner = inner.tb_next
-    return inner or traceback
+    # If no frame is the user's, ours may tell something; but not where a text of our own has said it all, nor of
+    # `node["k"]`, where there is nothing to tell but the line in the note.
+    says_all = node._fl_task.is_op or (isinstance(error, FlowError) and not isinstance(error, InternalError))
+    return error.with_traceback(inner or (None if says_all else error.__traceback__))
 
 
 def _is_ours(traceback: TracebackType) -> bool:

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from flowlib.engine.run import RunOptions, open_context, planner_for
+from flowlib.engine.run import RunOptions, graph_of, open_context, planner_for
 from flowlib.engine.stop import Stop
 from flowlib.errors import FlowError
 from flowlib.graph.args import targets_of
-from flowlib.graph.graph import Graph
 from flowlib.planning.explain import Explanation, explain
 from flowlib.planning.preview import Plan, preview
 
@@ -23,15 +22,15 @@ def explain_target(target: Any, options: RunOptions) -> tuple[Explanation, ...]:
     Raises:
         FlowError: There is no node in the target.
     """
+    plan, graph, planner, store = _planned(target, options)
     nodes = targets_of(target)
     if not nodes:
         raise FlowError("There is no node to explain.", {"target": type(target).__name__}, "Pass what a task returned.")
-    plan, graph, planner, store = _planned(target, options)
     return tuple(explain(graph.id_of(node), plan, graph, planner, store) for node in nodes)
 
 
 def _planned(target: Any, options: RunOptions) -> Any:
-    graph = Graph(targets_of(target))
+    graph = graph_of(target)
     context, _ = open_context(options, Stop(), looking=True)
     planner = planner_for(graph, context, options.force)
     store = context.store

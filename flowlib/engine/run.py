@@ -16,7 +16,7 @@ from flowlib.engine.flight import Circles
 from flowlib.engine.observe import Emitter
 from flowlib.engine.stop import Stop, interrupts
 from flowlib.engine.stores import store_for
-from flowlib.errors import RunStopped
+from flowlib.errors import RunStopped, TaskMisused
 from flowlib.events import Observer, RunFinished, RunStarted, RunStatus
 from flowlib.execution.base import Executor
 from flowlib.execution.inline import InlineExecutor
@@ -24,6 +24,7 @@ from flowlib.execution.threads import ThreadExecutor, ThreadPool
 from flowlib.execution.worker import Worker, running_job
 from flowlib.graph.args import map_structure, targets_of
 from flowlib.graph.graph import Graph
+from flowlib.graph.task import Task
 from flowlib.hashing.file import Dir, File
 from flowlib.hashing.identity import Identity
 from flowlib.history.log import RunLog
@@ -84,7 +85,7 @@ def execute(target: Any, options: RunOptions, stop: Stop | None = None) -> Any:
         RunStopped: The run was cancelled, or reached its deadline, before every target had a value.
         KeyboardInterrupt: Ctrl-C; what had finished is kept.
     """
-    graph = Graph(targets_of(target))
+    graph = graph_of(target)
     stop = stop or Stop()
     with interrupts(stop):
         context, trouble = open_context(options, stop)
@@ -98,12 +99,26 @@ def execute(target: Any, options: RunOptions, stop: Stop | None = None) -> Any:
     return _result(target, engine, context)
 
 
+def graph_of(target: Any) -> Graph:
+    """Return the graph of what a user asks for.
+
+    Raises:
+        TaskMisused: It is a task itself, not a call of one.
+    """
+    if isinstance(target, Task):
+        name = target.name
+        raise TaskMisused(f"Task {name!r} was given, not a call of it.", {}, f"Call it: {name}(...).")
+    return Graph(targets_of(target))
+
+
 def _run_inner(engine: Engine, context: RunContext) -> None:
+    before = context.stop.enter_user_code(False)
     try:
         engine.run()
     finally:
         with context.stop.closing():
             engine.close()
+        context.stop.enter_user_code(before)
 
 
 def _run_whole(engine: Engine, context: RunContext) -> None:

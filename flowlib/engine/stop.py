@@ -1,9 +1,11 @@
 """Stop a run from outside: Ctrl-C, `Run.cancel`, a deadline.
 
-Rules: the first Ctrl-C asks the run to drain (start nothing new, keep what finishes); the second raises
-KeyboardInterrupt at once. The handler only sets a flag and wakes the loop, so no instruction of the engine or the
-store is ever torn in two by the first one; and none raises while a run is closed, so that leases are given back and
-the log gets its end. Signals reach only the main thread; elsewhere nothing is installed.
+Rules: the first Ctrl-C asks the run to drain (start nothing new, keep what finishes); the second ends it without
+waiting for what runs. The handler only sets a flag and wakes the loop, and the loop raises KeyboardInterrupt between two
+steps, so that no instruction of the engine or the store is ever torn in two: a torn one could leave a lock taken or a
+result behind. Only the user's own code, when it runs in the main thread, has the second Ctrl-C raised inside it. A third
+is raised wherever it strikes, for a step that takes for ever, but not while a run is closed, which takes a moment and
+gives the log its end. Signals reach only the main thread; elsewhere nothing is installed.
 """
 
 import signal
@@ -25,9 +27,12 @@ class Stop:
 
     def __init__(self, outer: "Stop | None" = None) -> None:
         self._outer = outer
+        self._outermost: Stop = self if outer is None else outer._outermost
         self._cause: StopCause = ""
         self._is_paused = False
+        self._n_interrupts = 0
         self._n_closing = 0
+        self._is_in_user_code = False
         self._wake: Callable[[], None] = lambda: None
 
     @property
@@ -41,21 +46,36 @@ class Stop:
         return self._is_paused or (self._outer is not None and self._outer.is_paused)
 
     @property
-    def is_closing(self) -> bool:
-        """Whether a run is being closed, which takes a moment and must not be torn."""
-        return self._n_closing > 0
+    def is_killed(self) -> bool:
+        """Whether the run has to end without waiting for the jobs that run."""
+        return self._outermost._n_interrupts > 1
 
     @contextmanager
     def closing(self) -> Iterator[None]:
         """Let no interrupt be raised inside the block."""
-        outermost = self
-        while outermost._outer is not None:
-            outermost = outermost._outer
-        outermost._n_closing += 1
+        self._outermost._n_closing += 1
         try:
             yield
         finally:
-            outermost._n_closing -= 1
+            self._outermost._n_closing -= 1
+
+    def enter_user_code(self, is_entered: bool) -> bool:
+        """Say whose code the main thread runs from now on; return whose it was. Other threads change nothing."""
+        before = self._outermost._is_in_user_code
+        if threading.current_thread() is threading.main_thread():
+            self._outermost._is_in_user_code = is_entered
+        return before
+
+    def interrupt(self) -> None:
+        """Take one Ctrl-C. Called by the handler on the outermost run, in the main thread, between any two instructions.
+
+        Raises:
+            KeyboardInterrupt: It is not the first, and may be raised here.
+        """
+        self._n_interrupts += 1
+        self.request("interrupt")
+        if self._n_interrupts > (1 if self._is_in_user_code else 2) and not self._n_closing:
+            raise KeyboardInterrupt
 
     def attach(self, wake: Callable[[], None]) -> None:
         """Tell how to wake the loop that watches this flag."""
@@ -82,9 +102,7 @@ def interrupts(stop: Stop) -> Iterator[None]:
         return
 
     def on_interrupt(number: int, frame: FrameType | None) -> None:
-        if stop.cause == "interrupt" and not stop.is_closing:
-            raise KeyboardInterrupt
-        stop.request("interrupt")
+        stop.interrupt()
 
     signal.signal(signal.SIGINT, on_interrupt)
     try:

@@ -49,8 +49,8 @@ class Form:
 class SourceIndex:
     """Forms and references of code objects, parsed sources, owners of modules. Safe to share by threads.
 
-    Cost: a file is parsed and compiled once for each (time, size); a function costs some 10 microseconds for each line
-    the first time and a dictionary look-up after that.
+    Cost: a file is parsed and compiled once for each (time, size); with that, a function costs some 0.1 ms for each
+    line the first time, and a dictionary look-up after that.
     """
 
     def __init__(self) -> None:

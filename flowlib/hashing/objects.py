@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property, partial
-from types import MappingProxyType, MemberDescriptorType
+from types import FunctionType, MappingProxyType, MemberDescriptorType
 from typing import Any
 
 import attrs
@@ -97,16 +97,32 @@ def instance_encoder(cls: type) -> Encoder:
 
 
 def encode_enum(value: enum.Enum, walk: Walk) -> Node:
-    """Encode a member by the class's qualified name, its own name and value: new members change nothing."""
+    """Encode a member by the class's qualified name, its own name and value: new members change nothing.
+
+    A class that gives its members methods counts by its code as well: whoever gets a member may call them.
+    """
     cls = type(value)
     name = cls.__qualname__ if is_user_class(cls) else f"{cls.__module__}.{cls.__qualname__}"
-    return named("enum", value._name_, value._value_, detail=name.encode())
+    code = _code_of(cls, walk) if _has_methods(cls) else b""
+    return named("enum", value._name_, value._value_, detail=name.encode() + code)
+
+
+def _has_methods(cls: type) -> bool:
+    members = [member for base in cls.__mro__ if is_user_class(base) for member in vars(base).values()]
+    functions = [getattr(member, "fget", None) or getattr(member, "__func__", member) for member in members]
+    return any(isinstance(function, FunctionType) and function.__module__ != "enum" for function in functions)
+
+
+def _code_of(cls: type, walk: Walk) -> bytes:
+    """Write the code version of a user class, if the walk knows versions."""
+    return class_identity(cls, walk) if walk.function_digest is not None and is_user_class(cls) else b""
 
 
 def encode_own(value: Any, walk: Walk) -> Node:
-    """Encode an object by what its `__flowlib_digest__` method returns, and its class's qualified name."""
+    """Encode an object by what its `__flowlib_digest__` method returns, and its class: by code, as for any instance."""
     detail = type(value).__qualname__.encode()
-    return Node(named_head("own", 1, detail), (value.__flowlib_digest__(),), label=_own_label)
+    head = named_head("own", 1, detail) + _code_of(type(value), walk)
+    return Node(head, (value.__flowlib_digest__(),), label=_own_label)
 
 
 def encode_registered(cls: type, function: Callable[[Any], object], value: Any, walk: Walk) -> Node:

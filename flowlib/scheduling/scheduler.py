@@ -96,6 +96,10 @@ class Scheduler:
         """Whether every node has reached a final state."""
         return self._n_open == 0
 
+    def has_value(self, node: NodeId) -> bool:
+        """Whether a node has ended with a value, a kept failure included."""
+        return self._table.has_value[node]
+
     def consumers_left(self, node: NodeId) -> int:
         """Return how many nodes and targets may still ask for a node's value."""
         return self._table.n_consumers[node]

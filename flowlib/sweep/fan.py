@@ -98,11 +98,16 @@ def fan_in(
 def fan_in(jobs: FanOut[Any], reducer: str, /, *, along: Along = None, min_ok: int | float | None = None) -> Any: ...
 @overload
 def fan_in(
-    jobs: FanOut[Any], /, *, along: None = None, min_ok: int | float | None = None, **named: Reducer[Any, Any]
+    jobs: FanOut[Any], /, *, along: None = None, min_ok: int | float | None = None, **named: Reducer[Any, Any] | str
 ) -> dict[str, Any]: ...
 @overload
 def fan_in(
-    jobs: FanOut[Any], /, *, along: str | Sequence[str], min_ok: int | float | None = None, **named: Reducer[Any, Any]
+    jobs: FanOut[Any],
+    /,
+    *,
+    along: str | Sequence[str],
+    min_ok: int | float | None = None,
+    **named: Reducer[Any, Any] | str,
 ) -> FanOut[dict[str, Any]]: ...
 def fan_in(
     jobs: FanOut[Any],
@@ -144,7 +149,20 @@ def fan_in(
         raise TaskMisused(
             "fan_in needs a reducer, or several by name.", {}, 'Write fl.fan_in(jobs, fl.best(max="auc")).'
         )
-    chosen: Any = {name: reducer_from(one) for name, one in named.items()} if named else reducer_from(reducer)
+    chosen: Any = _several(named) if named else reducer_from(reducer)
     if isinstance(jobs, LateFanOut):
         return late_fan_in(jobs, chosen, along, min_ok, site)
     return build_fan_in(jobs, chosen, along, min_ok, site)
+
+
+def _several(named: dict[str, Any]) -> dict[str, Reducer[Any, Any]]:
+    """Return reducers by name; a task or function wants all values at once, so it cannot share a pass with others."""
+    chosen = {name: reducer_from(one) for name, one in named.items()}
+    for name, one in chosen.items():
+        if not isinstance(one, Reducer):
+            raise TaskMisused(
+                f"{name!r} is not a reducer, so it cannot share a pass with others.",
+                {"got": one},
+                "Reduce with a task or function alone: fl.fan_in(jobs, fn); or write fl.reduce(start, add).",
+            )
+    return chosen

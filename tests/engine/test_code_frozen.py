@@ -100,9 +100,6 @@ def test_an_edit_during_a_run_does_not_mix_versions(work: Path) -> None:
     write(work, helper=HELPER, late="def add(x):\n    return 1000\n")
     reverted = run(work, text)
 
-    assert during[:2] == ["value [2, 1004, 1006]", "ran first pause later pause later"] or sorted(
-        during[1].split()[1:]
-    ) == ["first", "later", "later", "pause", "pause"]
     assert during[0] == "value [2, 1004, 1006]"
     assert after[0] == "value [102, 9104, 9106]"
     assert sorted(after[1].split()[1:]) == ["first", "later", "later", "pause", "pause"]
@@ -137,12 +134,8 @@ def test_two_versions_live_side_by_side(work: Path) -> None:
     assert run(work, text)[1] == "ran pause pause"
 
 
-def test_a_reloaded_module_changes_nothing_before_the_next_run(work: Path) -> None:
-    """`importlib.reload` inside a task replaces the helper for the calls; no result of the mix is kept for the new code.
-
-    What runs after the reload runs the new code, but is filed under the version that was taken down at the start; so the
-    task's own check has to say what is expected: nothing of it may ever be found by the new version's key.
-    """
+def test_a_module_reloaded_by_a_task_is_seen_by_the_next_run(work: Path) -> None:
+    """What ran after `importlib.reload` in one run is not found under the key of the new code in the next."""
     tasks = """
 @fl.task(cache=False)
 def reload(x):

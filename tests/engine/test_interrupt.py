@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -380,20 +380,13 @@ def test_a_deadline_starts_nothing_new(tmp_path: Path, executor: Any) -> None:
     """What runs at the deadline finishes and is kept; what is missing is named."""
     clock = FrozenClock(SystemClock.now())
 
-    class Late:
-        def __flowlib_digest__(self) -> str:
-            return "late"
-
-        def arrive(self) -> None:
-            clock.advance(100.0)
-
-    @fl.task
-    def slow(x: int, late: Late) -> int:
-        late.arrive()
+    @fl.task(ignore=["advance"])
+    def slow(x: int, advance: Callable[[float], None]) -> int:
+        advance(100.0)
         return x
 
     def chain() -> Any:
-        return inc(slow(1, Late()))
+        return inc(slow(1, lambda seconds: clock.advance(seconds)))
 
     with pytest.raises(fl.RunStopped) as caught:
         run_with(clock, chain(), tmp_path / "c", executor, deadline_s=50.0)

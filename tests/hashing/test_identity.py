@@ -3,6 +3,7 @@
 import functools
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,3 +104,34 @@ def test_identity_can_be_shared_by_threads(project: Project) -> None:
 
     assert len(found) == 8
     assert all(answer == found[0] for answer in found)
+
+
+def _load(source: str) -> dict[str, Any]:
+    import linecache
+
+    name = f"<edited {len(source)} {hash(source)}>"
+    linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+    space: dict[str, Any] = {"__name__": "edited"}
+    exec(compile(source, name, "exec"), space)
+    return space
+
+
+ENUM = "import enum\nclass Kind(enum.Enum):\n    A = 1\n    def score(self):\n        return 1\n"
+OWN = "class Own:\n    def __flowlib_digest__(self):\n        return 'x'\n    def score(self):\n        return 1\n"
+
+
+@pytest.mark.parametrize(("source", "make"), [(ENUM, "Kind.A"), (OWN, "Own()")])
+def test_methods_of_an_argument_count(source: str, make: str) -> None:
+    """A task may call the methods of an enum member or of an object with its own digest, so their code counts."""
+    before, same, after = (_load(text) for text in (source, source, source.replace("return 1", "return 2")))
+    digests = [Identity().digest(eval(make, space)) for space in (before, same, after)]
+    assert digests[0] == digests[1]
+    assert digests[0] != digests[2]
+
+
+def test_new_members_of_a_plain_enum_change_nothing() -> None:
+    """An enum without methods counts by member: the others may come and go."""
+    small, large = (
+        _load(f"import enum\nclass Kind(enum.Enum):\n    A = 1\n{more}") for more in ("", "    B = 2\n")
+    )
+    assert Identity().digest(small["Kind"].A) == Identity().digest(large["Kind"].A)

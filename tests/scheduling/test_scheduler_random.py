@@ -330,7 +330,8 @@ class World:
         assert scheduler.handle([]) == []
         for number, state in enumerate(scheduler.states):
             node = NodeId(number)
-            assert self.has_value[node] == (state in ("done", "cached") or (state == "failed" and self.has_value[node]))
+            assert scheduler.has_value(node) == self.has_value[node]
+            assert state in ("done", "cached", "failed") or not self.has_value[node]
             if self.has_value[node] and node not in self.targets and node not in self.is_lost:
                 assert node in self.dropped, "a value that nobody needs was kept"
             if not self.is_stopping and state == "cancelled":

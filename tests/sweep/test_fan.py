@@ -199,6 +199,16 @@ def test_tasks_and_functions_reduce(cache: Path, log: EventLog) -> None:
     assert run(fl.fan_in(jobs, "best:max=auc"), log, cache) == result["top"]
 
 
+def test_only_reducers_share_a_pass(cache: Path, log: EventLog) -> None:
+    """Several reducers, given by name, make a dict; a function among them is refused when the graph is built."""
+    jobs = fl.fan_out(fit_fold, over=fl.grid(lr=[1.0, 2.0], fold=[1]))
+
+    both = run(fl.fan_in(jobs, values=fl.collect(), best="best:max=auc"), log, cache)
+    assert ([value["auc"] for value in both["values"]], both["best"].score) == ([11.0, 21.0], 21.0)
+    with pytest.raises(fl.TaskMisused, match="'n' is not a reducer"):
+        fl.fan_in(jobs, n=len)  # type: ignore[arg-type]
+
+
 def test_choosing_points() -> None:
     """Selection by label, position, slice and parameter, before running."""
     jobs = fl.fan_out(fit, [1], over=fl.grid(lr=[0.1, 0.2], depth=[4, 8]))

@@ -220,3 +220,12 @@ def test_merge_folds_in_chunks_with_the_same_result() -> None:
 
     assert folded == list(range(3000))
     assert largest[0] < 1024
+
+
+def test_a_reducer_is_a_function_of_values():
+    """Called with plain values it gives what it would give for the points that made them."""
+    assert best(max="value")([3, 5, 4]).value == 5
+    assert top(2, min="value")([3, 5, 4]).values == [3, 4]
+    assert collect()(iter("ab")) == ["a", "b"]
+    assert mean()([1.0, 2.0])["value"].mean == 1.5
+    assert best(max="value")([3, failure()]).failed == ("1",)
