@@ -39,6 +39,8 @@ class Ledger:
         other = self._computing.setdefault(key, number)
         if other != number:
             return other
+        if self._key_of.get(number, key) != key:
+            del self._computing[self._key_of[number]]
         self._key_of[number] = key
         return None
 

@@ -17,7 +17,7 @@ from flowlib.engine.flight import LEASE_POLL_S, Blocked
 from flowlib.engine.jobs import ChildEnded, Jobs
 from flowlib.engine.results import digest_or_none, entry_of, failed_value, kept_value
 from flowlib.engine.values import Values
-from flowlib.errors import InternalError, RunStopped
+from flowlib.errors import FlowError, InternalError, RunStopped
 from flowlib.events import NodeState
 from flowlib.execution.base import Executor, Outcome
 from flowlib.graph.graph import Graph
@@ -28,7 +28,7 @@ from flowlib.planning.key import CallKey
 from flowlib.planning.reason import Reason
 from flowlib.scheduling import messages as m
 from flowlib.scheduling.scheduler import Scheduler
-from flowlib.scheduling.states import FINAL_STATES, VALUE_STATES
+from flowlib.scheduling.states import FINAL_STATES
 from flowlib.store.base import Entry
 
 _LOST = (Reason(kind="result missing"),)
@@ -123,7 +123,7 @@ class Engine:
                 case m.Drop():
                     self.values.drop(command.node)
                 case m.Assemble():
-                    self._assemble(command.node)
+                    facts += self._assemble(command.node)
                 case m.Skip():
                     self._ledger.release(command.node)
                     self._announcer.skipped(command.node, command.because)
@@ -254,9 +254,13 @@ class Engine:
         self._n_running += 1
         self._executor.submit(self._jobs.of(number, miss))
 
-    def _assemble(self, number: NodeId) -> None:
+    def _assemble(self, number: NodeId) -> list[m.Fact]:
+        dropped = self._jobs.dropped_child(number)
+        if dropped is not None:
+            return self._lost(number, dropped)
         self._n_running += 1
         self._executor.submit(self._jobs.assembling(number, self._misses[number]))
+        return []
 
     # ---- outcomes
 
@@ -276,7 +280,7 @@ class Engine:
 
     def _lost(self, number: NodeId, producer: NodeId) -> list[m.Fact]:
         """Make a producer run again: its value is gone, or is not what the node was decided with."""
-        if self.scheduler.states[producer] in VALUE_STATES:  # otherwise somebody's loss has already made it run again
+        if self.scheduler.has_value(producer):  # otherwise somebody's loss has already made it run again
             self.values.lose(producer)
             self._misses.pop(producer, None)
         return [m.Lost(number, producer)]
@@ -312,11 +316,11 @@ class Engine:
     def _expanded(self, number: NodeId, outcome: Outcome) -> list[m.Fact]:
         try:
             new, children = self._expansions.add(number, outcome.expansion)
-        except RecursionError as error:
+        except FlowError as error:  # too many nodes, or the node itself
             outcome.error = error
             return self._failed(number, outcome)
         self._announcer.grown(number, len(new))
-        return [m.Grown(self._plans(new)), m.Expanded(number, children)]
+        return [m.Grown(self._plans(new), parent=number), m.Expanded(number, children)]
 
     def _failed(self, number: NodeId, outcome: Outcome) -> list[m.Fact]:
         node, error = self.graph.nodes[number], outcome.error

@@ -9,7 +9,7 @@ outer task simply runs again, while its inner nodes hit one by one.
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from flowlib.errors import ExpansionLimit, FlowError
+from flowlib.errors import ExpansionLimit, FlowError, TaskMisused
 from flowlib.graph.args import ATOMS, children, targets_of
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node, site_of
@@ -49,6 +49,13 @@ class Expansions:
         """
         depth = self._depth.get(number, 0) + 1
         nodes = targets_of(returned)
+        own = self._graph.nodes[number]
+        if any(node is own for node in nodes):
+            raise TaskMisused(
+                f"Task {own._fl_task.name!r} returned the node of its own call, which would wait for itself.",
+                {"node made at": site_of(own)},
+                "Return a value, or a node of another call.",
+            )
         new = self._graph.grow(nodes)
         if len(self._graph) > self._max_nodes or depth > _MAX_DEPTH:
             raise self._limit(number, depth)

@@ -51,6 +51,11 @@ class Jobs:
             stream=self._feeds.result_maker(number),
         )
 
+    def dropped_child(self, number: NodeId) -> NodeId | None:
+        """Return a returned node that had a value which was let go before it was returned; it has to be made again."""
+        children = self._expansions.children[number]
+        return next((n for n in children if self._values.is_dropped(n)), None)
+
     def assembling(self, number: NodeId, miss: Miss) -> Job:
         """Return the job that puts the values of returned nodes together, stored under the key of the outer call."""
         children = self._expansions.children[number]

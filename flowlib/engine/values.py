@@ -14,7 +14,6 @@ from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
 from flowlib.ids import Digest, Key, NodeId
 from flowlib.scheduling.scheduler import Scheduler
-from flowlib.scheduling.states import VALUE_STATES
 from flowlib.store.base import BlobLost, Entry, Payload, Store
 from flowlib.sweep.failed import Failed
 
@@ -61,11 +60,14 @@ class Values:
         """Whether the value is in memory or in the store."""
         return number in self._live or number in self._keys
 
+    def is_dropped(self, number: NodeId) -> bool:
+        """Whether the node ended with a value that is neither in memory nor in the store any more."""
+        return self._scheduler.has_value(number) and not self.has(number)
+
     def lacking(self, number: NodeId, skip: frozenset[NodeId]) -> NodeId | None:
         """Return a dependency whose value was there and is not any more; None if a job can start. O(dependencies)."""
         for dependency in self._graph.dependencies[number]:
-            is_needed = dependency not in skip and self._scheduler.states[dependency] in VALUE_STATES
-            if is_needed and not self.has(dependency):
+            if dependency not in skip and self.is_dropped(dependency):
                 return dependency
         return None
 

@@ -46,7 +46,7 @@ def nodes_in(values: Iterable[Any], describe: Callable[[int], str]) -> tuple[Nod
         elif kind not in ATOMS:
             foreign = _collect(value, found)
             if foreign:
-                refuse_hidden(foreign, describe(position))
+                refuse_hidden(foreign, describe(position), value)
     return tuple(found.values()) if found else ()
 
 

@@ -31,12 +31,13 @@ class _Step(NamedTuple):
     before: "_Step | None"
 
 
-def refuse_hidden(objects: list[Any], where: str) -> None:
+def refuse_hidden(objects: list[Any], where: str, whole: Any = None) -> None:
     """Raise if a node can be seen inside objects that are passed on as they are.
 
     Args:
         objects: What is neither an atom nor a container that flowlib rebuilds.
         where: Names the argument they were found in.
+        whole: The argument, if they are parts of it: for the path.
 
     Raises:
         HiddenNode: A node was seen.
@@ -44,13 +45,13 @@ def refuse_hidden(objects: list[Any], where: str) -> None:
     """
     for item in objects[:_SCANNED]:
         if isinstance(item, _ONE_PASS):
-            raise _read_once(item, where)
-    stack: list[tuple[Any, _Step | None, int]] = [(item, None, 0) for item in objects[:_SCANNED]]
+            raise _read_once(item, where + _way_to(item, whole))
+    stack: list[tuple[Any, _Step, int]] = [(item, _Step("", item, None), 0) for item in objects[:_SCANNED]]
     seen: dict[int, Any] = {}
     while stack and len(seen) < _SCANNED:
         item, path, depth = stack.pop()
         if type(item) is Node:
-            raise _hidden(item, where, path)
+            raise _hidden(item, where, path, whole)
         if type(item) in ATOMS or id(item) in seen or depth > _DEPTH:
             continue
         seen[id(item)] = item  # kept: the id of an object that is gone may come back as another's
@@ -69,18 +70,39 @@ def beside_fields(item: Any) -> SimpleNamespace | None:
     return SimpleNamespace(**beside) if beside else None
 
 
-def _hidden(node: Node, where: str, path: _Step | None) -> HiddenNode:
-    steps = []
-    while path is not None:
-        steps.append(path.template.format(path.key))
-        path = path.before
-    place = where + "".join(reversed(steps))
+def _hidden(node: Node, where: str, path: _Step, whole: Any) -> HiddenNode:
+    first = path
+    while first.before is not None:
+        first = first.before
+    place = where + _way_to(first.key, whole) + _text_of(path)
     return HiddenNode(
         f"A node of task {node._fl_task.name!r} is hidden inside {place}.",
         {"path": place, "node made at": site_of(node)},
         "flowlib replaces nodes in lists, tuples, dicts, sets, dataclasses, attrs classes, named tuples and slices. "
         "Pass it as an argument of its own, or put it in one of those.",
     )
+
+
+def _text_of(path: _Step | None) -> str:
+    steps = []
+    while path is not None:
+        steps.append(path.template.format(path.key))
+        path = path.before
+    return "".join(reversed(steps))
+
+
+def _way_to(part: Any, whole: Any) -> str:
+    """Return the path from an argument to an object inside its containers; empty if it cannot be found again."""
+    stack: list[tuple[Any, _Step | None]] = [(whole, None)]
+    seen: dict[int, Any] = {}
+    while stack:
+        item, path = stack.pop()
+        if item is part:
+            return _text_of(path)
+        if type(item) not in ATOMS and id(item) not in seen and children(item) is not None:
+            seen[id(item)] = item
+            stack.extend((child, _Step(template, key, path)) for template, key, child in _visible(item))
+    return ""
 
 
 def _read_once(item: object, where: str) -> TaskMisused:

@@ -59,9 +59,10 @@ def encode_function(value: FunctionType, walk: Walk) -> bytes:
     return _coded("function", value, walk)
 
 
-def encode_task(value: Any, walk: Walk) -> bytes:
-    """Encode a task by its code version."""
-    return _coded("task", value, walk)
+def encode_task(value: Any, walk: Walk) -> Node | bytes:
+    """Encode a task by its code version, and by the object it is bound to if it is a method of one."""
+    code = _coded("task", value, walk)
+    return named("bound task", tuple(value.bound), detail=code) if getattr(value, "bound", ()) else code
 
 
 def encode_method(value: MethodType, walk: Walk) -> Node:

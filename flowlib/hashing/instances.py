@@ -36,6 +36,8 @@ def describe_task(task: Any) -> Description:
     """Describe a task: its function and its manual salt; the other options are not code."""
     own_code = str(getattr(task, "own_code", ""))
     links = [] if own_code else [Link("(fn)", task.fn, qualified_name(task.fn))]
+    if getattr(task, "bound", ()):
+        links.append(Link("(bound)", task.bound, f"{task.name}: the object it is bound to"))
     return Description(
         name=f"task {task.name}",
         facts=("task", str(task.policy.version), own_code),

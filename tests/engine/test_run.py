@@ -342,3 +342,49 @@ def test_output_files_are_restored(cache: Path, log: EventLog, inside: bool) -> 
     Path("out.txt").write_text("edited")
     run(write(3), log, cache)
     assert (Path("out.txt").read_text(), log.ran) == ("xxx", [])
+
+
+def test_the_object_a_task_is_bound_to_counts(cache: Path, log: EventLog) -> None:
+    """A method of an object, passed as an argument or found as a global, is another function for another object."""
+
+    class Times:
+        def __init__(self, k: int) -> None:
+            self.k = k
+
+        @fl.task
+        def scale(self, x: int) -> int:
+            return self.k * x
+
+    @fl.task
+    def apply(function: Any, x: int) -> int:
+        return int(function.fn(*function.bound, x))
+
+    assert run(apply(Times(2).scale, 3), log, cache) == 6
+    assert run(apply(Times(5).scale, 3), log, cache) == 15
+
+
+def test_a_task_may_return_a_node_that_has_been_let_go(log: EventLog) -> None:
+    """A returned node that ended and was dropped before is made again, and the outer task is not called twice."""
+    first = inc(1)
+    calls = []
+
+    @fl.task
+    def late(y: int) -> int:
+        calls.append(y)
+        return first
+
+    assert fl.run(late(add(first, 1)), cache=False, progress=False) == 2
+    assert calls == [3]
+
+
+def test_a_task_that_returns_its_own_node_is_told_so(log: EventLog) -> None:
+    """It would wait for itself."""
+    nodes: list[Any] = []
+
+    @fl.task
+    def ouroboros() -> Any:
+        return nodes[0]
+
+    nodes.append(ouroboros())
+    with pytest.raises(fl.TaskMisused, match="its own call"):
+        fl.run(nodes[0], cache=False, progress=False)

@@ -487,7 +487,7 @@ HIDDEN: dict[str, tuple[Callable[[Any], Any], str]] = {
     "list iterator": (lambda x: iter([x]), "argument 'x' (inside its list_iterator)[0]"),
     "itertools": (lambda x: itertools.cycle([x]), "argument 'x' (inside its cycle)"),
     "beside the fields of a dataclass": (lambda x: beside(x), "argument 'x'.extra"),
-    "in a container": (lambda x: [{"a": Box(x)}], "argument 'x'.inside"),
+    "in a container": (lambda x: [{"a": Box(x)}], "argument 'x'[0]['a'].inside"),
 }
 
 
@@ -519,7 +519,7 @@ def test_the_same_objects_without_a_node_are_fine(name: str) -> None:
 
 def test_a_node_hidden_in_a_target_is_refused_too() -> None:
     """`run` would hand it back as a node."""
-    with pytest.raises(HiddenNode, match=r"hidden inside the target\.inside"):
+    with pytest.raises(HiddenNode, match=r"hidden inside the target\[0\]\.inside"):
         targets_of([Box(N)])
 
 
@@ -536,7 +536,7 @@ def test_an_operand_may_hide_one_as_well() -> None:
 )
 def test_an_iterator_that_can_be_read_once_is_refused(read_once: Any) -> None:
     """The second run of the node would find it empty, and return something else."""
-    with pytest.raises(TaskMisused, match=r"cannot be used as argument 'x': it can be read only once.\n.*\nUse list\("):
+    with pytest.raises(TaskMisused, match=r"cannot be used as argument 'x'\[0\]: it can be read only once.\n.*\nUse list\("):
         use([read_once])
 
 
