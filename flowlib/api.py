@@ -165,6 +165,14 @@ async def arun(target: Any, **options: Unpack[RunKeywords]) -> Any:
 def plan(target: object, *, cache: Cache = None, workers: int | None = None, force: Collection[str] = ()) -> Plan:
     """Return what `run` would do now: which nodes are cached, which would run and why. Runs nothing.
 
+    Args:
+        target: As for `run`.
+        cache: As for `run`: the store that is asked.
+        workers: Jobs at once, for the predicted time.
+        force: Names of tasks that would run whatever is stored.
+
+    Cost: one look-up for each level of the graph; no value is loaded.
+
     >>> import flowlib as fl
     >>> @fl.task
     ... def one() -> int:
@@ -174,15 +182,31 @@ def plan(target: object, *, cache: Cache = None, workers: int | None = None, for
       one  to run
              cache off
     """
-    return make_plan(target, options_from({"workers": workers}, cache=cache, force=tuple(force)))
+    return make_plan(target, options_from({"workers": workers}, cache=cache, force=_words(force)))
 
 
 def why(target: object, *, cache: Cache = None, force: Collection[str] = ()) -> Explanation:
     """Explain why a node is cached or would run, down to the changed line of a helper. Runs nothing.
 
     For a target with several nodes, the explanation of the first that is not cached; of the first if all are.
+
+    Args:
+        target: As for `run`.
+        cache: As for `run`: the store that is asked.
+        force: Names of tasks that would run whatever is stored.
+
+    Raises:
+        FlowError: There is no node in the target.
+
+    >>> import flowlib as fl
+    >>> @fl.task
+    ... def one() -> int:
+    ...     return 1
+    >>> print(fl.why(one(), cache=False))  # doctest: +ELLIPSIS
+    one at ...: would run
+      cache off
     """
-    found = explain_target(target, options_from({}, cache=cache, force=tuple(force)))
+    found = explain_target(target, options_from({}, cache=cache, force=_words(force)))
     return next((explanation for explanation in found if explanation.word != "cached"), found[0])
 
 
@@ -218,10 +242,15 @@ def _options(
         cache=cache,
         observers=watching,
         deadline_s=deadline,
-        tags=(tags,) if isinstance(tags, str) else tuple(tags),
-        force=(force,) if isinstance(force, str) else tuple(force),
+        tags=_words(tags),
+        force=_words(force),
     )
     return options, warner
+
+
+def _words(given: Collection[str]) -> tuple[str, ...]:
+    """Return words as a tuple; a single one may come alone."""
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _started_options(target: object, given: Mapping[str, Any]) -> tuple[RunOptions, _Warner]:

@@ -1,6 +1,7 @@
 """What the runs of one `flowlib.run` call share: the outermost run and those inside its tasks."""
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -21,6 +22,34 @@ from flowlib.store.base import Store
 
 _INNER_IDS = 100_000_000
 """Node ids set aside for each run inside a task; more than any graph holds."""
+
+
+class Loop:
+    """The thread that a run's engine works in, and how to make it commit what it has.
+
+    A run inside a task that is performed in that very thread holds the engine up. It must not wait for leases that the
+    engine keeps until its next commit.
+
+    Args:
+        outer: The loop of the run this one is inside of.
+    """
+
+    def __init__(self, outer: "Loop | None" = None) -> None:
+        self._outer = outer
+        self._thread = 0
+        self._commit: Callable[[], None] = lambda: None
+
+    def begin(self, commit: Callable[[], None]) -> None:
+        """Say that the engine works in the calling thread."""
+        self._thread, self._commit = threading.get_ident(), commit
+
+    def commit_held_up(self) -> None:
+        """Commit for every engine that the calling thread holds up."""
+        loop = self._outer
+        while loop is not None:
+            if loop._thread == threading.get_ident():
+                loop._commit()
+            loop = loop._outer
 
 
 @attrs.frozen(kw_only=True)
@@ -44,6 +73,8 @@ class RunContext:
     """Keys being computed by the tasks this run is inside of: waiting for one of them would be for ever."""
     circles: Circles = attrs.field(factory=Circles)
     """What the runs inside the tasks of this run wait for."""
+    loop: Loop = attrs.field(factory=Loop)
+    """Where the run's engine works."""
     is_inner: bool = False
     first_id: int = 0
     """Where this run's node ids start in the event stream."""

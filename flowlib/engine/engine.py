@@ -18,7 +18,6 @@ from flowlib.engine.jobs import ChildEnded, Jobs
 from flowlib.engine.results import digest_or_none, entry_of, failed_value, kept_value
 from flowlib.engine.values import Values
 from flowlib.errors import FlowError, InternalError, RunStopped
-from flowlib.events import NodeState
 from flowlib.execution.base import Executor, Outcome
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
@@ -88,6 +87,7 @@ class Engine:
 
     def run(self) -> None:
         """Bring every node to a final state and the values of the targets into memory. `close` it, whatever happens."""
+        self._context.loop.begin(self._ledger.commit)
         ids = [NodeId(number) for number in range(len(self.graph))]
         facts: list[m.Fact] = [m.Grown(self._plans(ids), self.targets)]
         while True:
@@ -146,7 +146,7 @@ class Engine:
         if self._context.stop.is_killed:
             raise KeyboardInterrupt
         self._ledger.commit_in_time()
-        return facts + self._resume() + self._poll_leases()
+        return facts + self._resume() + [m.Unblocked(number) for number in self._blocked.poll()]
 
     def _patience_s(self) -> float | None:
         """Return how long to wait at most; None is until something happens."""
@@ -283,6 +283,7 @@ class Engine:
         if self.scheduler.has_value(producer):  # otherwise somebody's loss has already made it run again
             self.values.lose(producer)
             self._misses.pop(producer, None)
+        self._ledger.release(number)  # the producer may need the very lease: a call may give back what it was given
         return [m.Lost(number, producer)]
 
     def _finished(self, number: NodeId, outcome: Outcome) -> list[m.Fact]:
@@ -350,17 +351,13 @@ class Engine:
 
     def _child_ended(self, number: NodeId, child: NodeId) -> list[m.Fact]:
         self._ledger.release(number)
-        state: NodeState = "cancelled" if self.scheduler.states[child] == "cancelled" else "skipped"
-        if state == "cancelled":
+        if self.scheduler.states[child] == "cancelled":
             self._announcer.cancelled(number)
-        else:
-            self._announcer.skipped(number, child)
-        return [m.Ended(number, state, has_value=False)]
+            return [m.Ended(number, "cancelled", has_value=False)]
+        self._announcer.skipped(number, child)
+        return [m.Ended(number, "skipped", has_value=False)]
 
     # ---- leases, pauses, targets
-
-    def _poll_leases(self) -> list[m.Fact]:
-        return [m.Unblocked(number) for number in self._blocked.poll()] if self._blocked else []
 
     def _resume(self) -> list[m.Fact]:
         """Start what a pause held back, or cancel it when the run stops."""
@@ -390,23 +387,12 @@ class Engine:
         return facts
 
     def _plans(self, ids: Iterable[NodeId]) -> tuple[m.NodePlan, ...]:
-        plans = []
-        for number in ids:
-            node = self.graph.nodes[number]
-            policy, pool = node._fl_policy, node._fl_policy.pool
-            if pool is not None:
-                self.scheduler.add_pool(pool.name, pool.slots)
-            plan = m.NodePlan(
-                dependencies=self.graph.dependencies[number],
-                pool=None if pool is None else pool.name,
-                always=policy.always,
-                priority=policy.priority,
-                weight_s=self.values.expected_s(node._fl_task.name),
-            )
-            plans.append(plan)
         self._feeds.note(ids)
         self._planner.freeze(ids)
-        return tuple(plans)
+        for pool in (self.graph.nodes[number]._fl_policy.pool for number in ids):
+            if pool is not None:
+                self.scheduler.add_pool(pool.name, pool.slots)
+        return tuple(map(self._jobs.plan, ids))
 
     def _stuck(self) -> Exception:
         open_nodes = [NodeId(n) for n, state in enumerate(self.scheduler.states) if state not in FINAL_STATES]

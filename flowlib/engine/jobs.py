@@ -10,6 +10,7 @@ from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
 from flowlib.ids import NodeId
 from flowlib.planning.decide import Miss, Planner
+from flowlib.scheduling.messages import NodePlan
 
 
 class Jobs:
@@ -26,6 +27,17 @@ class Jobs:
     ) -> None:
         self._context, self._graph, self._planner = context, graph, planner
         self._values, self._feeds, self._expansions = values, feeds, expansions
+
+    def plan(self, number: NodeId) -> NodePlan:
+        """Return what the scheduler needs to know about a node."""
+        node, policy = self._graph.nodes[number], self._graph.nodes[number]._fl_policy
+        return NodePlan(
+            dependencies=self._graph.dependencies[number],
+            pool=None if policy.pool is None else policy.pool.name,
+            always=policy.always,
+            priority=policy.priority,
+            weight_s=self._values.expected_s(node._fl_task.name),
+        )
 
     def lacking(self, number: NodeId) -> NodeId | None:
         """Return a dependency that has to be made again before a node can start; None if it can."""

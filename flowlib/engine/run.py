@@ -9,7 +9,7 @@ import attrs
 
 from flowlib.clock import Clock, SystemClock
 from flowlib.config import Settings, environment, load_settings
-from flowlib.engine.context import RunContext, current_run
+from flowlib.engine.context import Loop, RunContext, current_run
 from flowlib.engine.engine import Engine
 from flowlib.engine.failure import combined
 from flowlib.engine.flight import Circles
@@ -114,6 +114,7 @@ def graph_of(target: Any) -> Graph:
 def _run_inner(engine: Engine, context: RunContext) -> None:
     before = context.stop.enter_user_code(False)
     try:
+        context.loop.commit_held_up()
         engine.run()
     finally:
         with context.stop.closing():
@@ -193,6 +194,7 @@ def _inner_context(outer: RunContext, options: RunOptions) -> tuple[RunContext, 
         emitter=Emitter(observers, outer=outer.emitter) if observers else outer.emitter,
         pool=None if own.get("executor") == "inline" else outer.pool,
         chain=current_chain(),
+        loop=Loop(outer.loop),
         stop=Stop(outer.stop),
         is_inner=True,
         first_id=next(outer.inner_ids),

@@ -156,7 +156,12 @@ class Values:
             return Stored(key, self._outputs.get(number)) if key is not None else Given(self._stand_in(number))
         value = self._live[number]
         is_last = self._scheduler.consumers_left(number) <= 1 and number not in self._targets
-        if is_immutable(value) or (is_last and number not in self._borrowed):
+        if is_immutable(value):
+            return Given(value)
+        if is_last and number not in self._borrowed:
+            self.drop(
+                number
+            )  # it is the consumer's now; who needs it again, after a loss, must not get it as it is then
             return Given(value)
         shared = self._shared.setdefault(number, Shared(value))
         if key is None or number in self._lost:

@@ -214,6 +214,9 @@ class Worker:
             outcome.digest = None
         if self.store is None or not job.keep:
             return
+        if not self.identity.is_current(job.task.fn):
+            outcome.not_kept = "its code was replaced while the run went on; run again to store it"
+            return
         if job.previous is not None and self._is_same(job, value, outcome):
             return
         if job.task.is_op and outcome.digest is not None and size_bytes(outcome.digest) > _OP_BYTES:

@@ -38,6 +38,7 @@ from flowlib.hashing.instances import (
     portable,
     user_classes,
 )
+from flowlib.hashing.loaded import LoadedCode
 from flowlib.hashing.parts import ColorOf, Description, Part, join, reachable, settle
 from flowlib.hashing.resolve import Installed, Link, Missing, qualified_name
 from flowlib.ids import Digest
@@ -80,7 +81,7 @@ class CodeVersions:
         self._stand_ins = StandIns(self._index.resolver)
         self._parts: dict[object, Part] = {}
         self._undescribed: list[Part] = []
-        self._versions: dict[int, tuple[object, CodeVersion]] = {}
+        self._versions: dict[int, tuple[object, CodeVersion, LoadedCode]] = {}
         self._lock = threading.RLock()
 
     def version(self, fn: object) -> CodeVersion:
@@ -101,8 +102,22 @@ class CodeVersions:
         with self._lock:
             root = self._reach(Link("", fn, qualified_name(fn)))
             made = _read_out(root)
-            self._versions[id(fn)] = (fn, made)
+            self._versions[id(fn)] = (fn, made, LoadedCode(reachable(root)))
         return made
+
+    def is_current(self, fn: object) -> bool:
+        """Whether the code whose version was given is still what is loaded; true for what has no version yet."""
+        known = self._versions.get(id(fn))
+        if known is None or known[2].is_current():
+            return True
+        again = CodeVersions(self._index)
+        try:
+            is_equal = again.version(fn).digest == known[1].digest
+        except Exception:  # whatever reading code that has just been replaced may raise
+            return False
+        if is_equal:  # a cell was executed again as it was
+            self._versions[id(fn)] = (*known[:2], again._versions[id(fn)][2])
+        return is_equal
 
     def digest(self, fn: object) -> Digest:
         """Return the digest of a code version alone: what `digest_value` asks for functions and classes."""

@@ -42,6 +42,10 @@ class Identity:
         """
         return self._codes.version(fn)
 
+    def is_current(self, fn: object) -> bool:
+        """Whether a function whose version was asked for still runs that code; see `hashing.loaded`."""
+        return self._codes.is_current(fn)
+
 
 def digest(value: object) -> Digest:
     """Return the digest of a value: the same in every process, for equal content of the same types.

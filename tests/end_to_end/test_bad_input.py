@@ -611,7 +611,6 @@ def test_interrupt_in_a_task(isolated: Path, n_finished: int) -> None:
 ANY_MOMENT = """
 import signal
 import sys
-import threading
 import flowlib as fl
 
 @fl.task
@@ -645,7 +644,6 @@ if __name__ == "__main__":
         print("interrupted")
     finally:
         sys.settrace(None)
-    print("threads", sum(thread.name == "flowlib-run" for thread in threading.enumerate()))
 """
 
 
@@ -653,7 +651,6 @@ if __name__ == "__main__":
 def test_interrupt_at_any_line_of_the_engine(isolated: Path, n_lines: int) -> None:
     """Wherever it strikes: the run ends, its directory is sound, and the next run gives the right value."""
     lines, errors = run_program(isolated / "flow.py", ANY_MOMENT, n_lines)
-    assert lines[0] in ("interrupted", f"result {sum(n * n for n in range(200))}")
-    assert errors == ""
+    assert (lines, errors) == (["interrupted"], "")
     again, errors = run_program(isolated / "flow.py", ANY_MOMENT, 0)
     assert (again[0], errors) == (f"result {sum(n * n for n in range(200))}", "")

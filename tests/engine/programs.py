@@ -84,6 +84,11 @@ class Program:
         line, _, self._rest = self._rest.partition(b"\n")
         return line.decode()
 
+    def _read_ahead(self) -> None:
+        """Take the lines that came together with one that was read already."""
+        while b"\n" in self._rest:
+            self.lines.append(self._next_line() or "")
+
     def _errors(self) -> str:
         self.process.kill()
         assert self.process.stderr is not None
@@ -96,14 +101,14 @@ def first_to_say(start: str, *programs: Program) -> Program:
         for program in programs:
             assert program.process.stdout is not None
             selector.register(program.process.stdout, selectors.EVENT_READ, program)
+            program._read_ahead()
         while not (found := [p for p in programs if any(line.startswith(start) for line in p.lines)]):
             ready = selector.select(PATIENCE_S)
             assert ready, f"nobody says {start!r}: {[program.lines for program in programs]}"
             for key, _ in ready:
                 program = key.data
                 program.lines.append(program._next_line() or "")
-                while b"\n" in program._rest:
-                    program.lines.append(program._next_line() or "")
+                program._read_ahead()
     return found[0]
 
 

@@ -135,11 +135,11 @@ def test_two_versions_live_side_by_side(work: Path) -> None:
 
 
 def test_a_module_reloaded_by_a_task_is_seen_by_the_next_run(work: Path) -> None:
-    """What ran after `importlib.reload` in one run is not found under the key of the new code in the next."""
+    """What ran after `importlib.reload` is used, but filed neither under the old code nor under the new."""
     tasks = """
 @fl.task(cache=False)
 def reload(x):
-    Path("helper.py").write_text(sys.argv[1] if len(sys.argv) > 1 else Path("helper.py").read_text())
+    Path("helper.py").write_text(sys.argv[1])
     importlib.reload(helper)
     return x
 
@@ -147,13 +147,60 @@ def reload(x):
 def after(x):
     return helper.scale(x)
 """
-    text = flow(
-        tasks, "\nif __name__ == '__main__':\n    go(after(reload(1)), workers=1)\n    go(after(1), workers=1)\n"
-    )
-    lines, errors = run_program(work / "flow.py", text, EDITED, env={"PYTHONDONTWRITEBYTECODE": "1"})
+    last = "\nif __name__ == '__main__':\n    go(after(reload(1)), workers=1)\n    go(after(1), workers=1)\n"
+    env = {"PYTHONDONTWRITEBYTECODE": "1"}
+    lines, errors = run_program(work / "flow.py", flow(tasks, last), EDITED, env=env)
+    assert [line for line in lines if line != "cached"] == ["value 102", "ran reload after", "value 102", "ran after"]
+    assert "its code was replaced while the run went on" in errors
 
-    assert errors == ""
-    assert lines[3:5] == ["value 102", "ran after"]
+    write(work, helper=HELPER)
+    lines, _ = run_program(work / "flow.py", flow(tasks, last), HELPER, env=env)
+    assert lines[:2] == ["value 2", "ran reload after"]
+
+
+CELLS = """
+import threading
+started, go_on = threading.Event(), threading.Event()
+
+@fl.task(cache=False)
+def gate(x):
+    started.set()
+    go_on.wait(30)
+    return x
+
+exec({cell!r})
+
+@fl.task
+def uses(x):
+    return scale(x)
+"""
+
+GO_CELLS = """
+if __name__ == "__main__":
+    handle = fl.start([uses(gate(1)), uses(gate(2))])
+    started.wait(30)
+    exec({again!r})
+    go_on.set()
+    print("value", handle.result())
+    exec({cell!r})
+    go([uses(1), uses(2)])
+"""
+
+
+@pytest.mark.parametrize(
+    ("again", "first", "ran"),
+    [
+        ("def scale(x): return x * 100", "value [100, 200]", "ran uses uses"),
+        ("def scale(x): return x * 2", "value [2, 4]", "ran"),
+        ("scale.__code__ = (lambda x: x * 100).__code__", "value [100, 200]", "ran uses uses"),
+    ],
+)
+def test_a_cell_executed_again_during_a_run_in_the_background(work: Path, again: str, first: str, ran: str) -> None:
+    """What new code gave is not filed under the old; the same code again changes nothing."""
+    cell = "def scale(x): return x * 2"
+    lines, _ = run_program(work / "flow.py", flow(CELLS.format(cell=cell), GO_CELLS.format(cell=cell, again=again)))
+
+    assert [line for line in lines if not line.startswith("cached")] == [first, "value [2, 4]", ran]
 
 
 GLOBALS = """

@@ -462,26 +462,6 @@ def test_a_deadline_that_is_met_changes_nothing() -> None:
     assert log.events[-1].status == "done"
 
 
-def test_the_deadline_of_a_run_inside_a_task_stops_only_that(tmp_path: Path) -> None:
-    """The task sees RunStopped; the outer run goes on."""
-    passed = threading.Event()
-
-    @fl.task(cache=False)
-    def slow(x: int) -> int:
-        passed.wait(0.2)
-        return x
-
-    @fl.task
-    def outer(x: int) -> str:
-        try:
-            fl.run(inc(slow(x)), deadline=0.01)
-        except fl.RunStopped:
-            return "stopped"
-        return "done"
-
-    assert fl.run([outer(1), inc(1)], cache=tmp_path / "c", progress=False) == ["stopped", 2]
-
-
 def test_cancel_before_anything_started(tmp_path: Path) -> None:
     """A run cancelled at its first event starts nothing."""
     log = EventLog()
@@ -599,9 +579,8 @@ def test_a_paused_run_can_be_cancelled(tmp_path: Path, executor: Any) -> None:
 def test_every_node_has_an_end(tmp_path: Path, executor: Any) -> None:
     """However a run ends, each node that was started has an event that ends it."""
     for moment in range(1, 12):
-        log = EventLog()
+        log, cache = EventLog(), tmp_path / str(moment)
         with pytest.raises(KeyboardInterrupt):
-            cache = tmp_path / str(moment)
             fl.run(target(), cache=cache, executor=executor, progress=False, observers=[At(moment), log])
         started = {event.node for event in log.of(NodeStarted)}
         ended = {event.node for event in log.events if hasattr(event, "node") and not isinstance(event, NodeStarted)}

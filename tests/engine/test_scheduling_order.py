@@ -132,9 +132,7 @@ def test_one_branch_is_finished_before_the_next_is_begun() -> None:
     def end(x: int) -> int:
         return x
 
-    fl.run(
-        [end(begin(number)) for number in range(4)], cache=False, executor="inline", progress=False, observers=[log]
-    )
+    fl.run([end(begin(number)) for number in range(4)], cache=False, executor="inline", progress=False, observers=[log])
     assert log.ran.index("end") <= 4
     alive = high = 0
     for name in log.ran:

@@ -20,7 +20,7 @@ from flowlib.store.local import LocalStore, StoreOptions, open_store
 from flowlib.sweep.reduce import collect
 from flowlib.sweep.space import grid
 from flowlib.testing import EventLog
-from tests.engine.programs import run_program
+from tests.engine.programs import PATIENCE_S, run_program
 
 N = 20_000
 """Bytes of a result that is stored as a blob, not inside its entry."""
@@ -450,6 +450,93 @@ def test_a_result_replaced_by_another_run_is_not_taken_for_the_old_one(cache: Pa
     again = run(read(unsteady(str(counter)), 30_000, 1), log, cache, force=["unsteady"])
     assert again == 11
     assert value in (11, 21, 31)  # whichever it used, it is filed under that one
+
+
+class Gate:
+    """Events that tasks wait for. Known by name only, so that their state is no part of a key."""
+
+    mutated = threading.Event()
+    second_started = threading.Event()
+
+
+@fl.task(cache=False)
+def unstored(x: int) -> list[int]:
+    return [x] * 3
+
+
+@fl.task
+def spoil_first(values: list[int]) -> bytes:
+    found = sum(values)
+    values[:] = [-1, -1, -1]
+    Gate.mutated.set()
+    assert Gate.second_started.wait(PATIENCE_S)
+    return b"%06d" % found * 5000
+
+
+@fl.task
+def spoil_second(values: list[int]) -> bytes:
+    return b"%06d" % sum(values) * 5000
+
+
+@fl.task(cache=False)
+def mutated() -> int:
+    assert Gate.mutated.wait(PATIENCE_S)
+    return 0
+
+
+@fl.task
+def first_number(data: bytes, after: int, k: int) -> int:
+    return int(data[:6]) + after + k
+
+
+def test_what_the_last_consumer_was_given_is_nobody_elses_again(cache: Path) -> None:
+    """A value handed over as it is belongs to its consumer, also if a loss brings the value another consumer later."""
+
+    class Watcher:
+        def on_event(self, event: Any) -> None:
+            if type(event).__name__ == "NodeStarted" and event.task == "spoil_second":
+                Gate.second_started.set()
+
+    def target(k: int) -> Any:
+        values = unstored(1)
+        return [first_number(spoil_first(values), 0, k), first_number(spoil_second(values), mutated(), k)]
+
+    for k in range(2):
+        Gate.mutated.clear()
+        Gate.second_started.clear()
+        run = {"workers": 4, "progress": False, "observers": [Watcher()]}
+        assert fl.run(target(k), cache=cache, **run) == [3 + k, 3 + k]  # type: ignore[arg-type]
+        remove_blobs(cache)
+
+
+@pytest.mark.parametrize("executor", ["threads", "inline"])
+def test_a_run_inside_a_task_may_need_what_the_outer_run_has_just_made(
+    cache: Path, log: EventLog, executor: str
+) -> None:
+    """The outer run keeps the right to compute it until it commits, which it cannot while its thread is busy here."""
+
+    @fl.task(cache=False)
+    def inside(after: int) -> int:
+        remove_blobs(cache)
+        return fl.run(size(big(1), 9))
+
+    assert run(inside(size(big(1), 5)), log, cache, executor=executor) == N - N % 6 + 9
+
+
+def test_a_call_that_gives_back_its_input_may_be_lost(cache: Path, log: EventLog) -> None:
+    """The call on its own result has its own key: both are lost at once, and only one may compute at a time."""
+
+    @fl.task
+    def same(data: bytes) -> bytes:
+        return data
+
+    def target(k: int) -> Any:
+        return size(same(same(b"%06d" % 1 * 5000)), k)
+
+    assert run(target(0), log, cache) == 30_000
+    for executor in ("threads", "inline"):
+        remove_blobs(cache)
+        assert run(target(len(executor)), log, cache, executor=executor) == 30_000 + len(executor)
 
 
 @pytest.mark.parametrize("damage", [flip, truncate, empty])

@@ -536,7 +536,9 @@ def test_an_operand_may_hide_one_as_well() -> None:
 )
 def test_an_iterator_that_can_be_read_once_is_refused(read_once: Any) -> None:
     """The second run of the node would find it empty, and return something else."""
-    with pytest.raises(TaskMisused, match=r"cannot be used as argument 'x'\[0\]: it can be read only once.\n.*\nUse list\("):
+    with pytest.raises(
+        TaskMisused, match=r"cannot be used as argument 'x'\[0\]: it can be read only once.\n.*\nUse list\("
+    ):
         use([read_once])
 
 

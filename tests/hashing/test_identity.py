@@ -131,7 +131,5 @@ def test_methods_of_an_argument_count(source: str, make: str) -> None:
 
 def test_new_members_of_a_plain_enum_change_nothing() -> None:
     """An enum without methods counts by member: the others may come and go."""
-    small, large = (
-        _load(f"import enum\nclass Kind(enum.Enum):\n    A = 1\n{more}") for more in ("", "    B = 2\n")
-    )
+    small, large = (_load(f"import enum\nclass Kind(enum.Enum):\n    A = 1\n{more}") for more in ("", "    B = 2\n"))
     assert Identity().digest(small["Kind"].A) == Identity().digest(large["Kind"].A)
