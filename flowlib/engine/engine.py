@@ -70,9 +70,7 @@ class Engine:
         self._expansions = Expansions(graph, context.settings.max_nodes)
         self._feeds = Feeds(graph, caching=context.store is not None)
         self._jobs = Jobs(context, graph, planner, self.values, self._feeds, self._expansions)
-        self._context = context
-        self._planner = planner
-        self._executor = executor
+        self._context, self._planner, self._executor = context, planner, executor
         self._deadline = None if deadline_s is None else context.clock.monotonic() + deadline_s
         self._misses: dict[NodeId, Miss] = {}
         self._deferred: dict[NodeId, NodeId] = {}
@@ -396,7 +394,7 @@ class Engine:
 
     def _stuck(self) -> Exception:
         open_nodes = [NodeId(n) for n, state in enumerate(self.scheduler.states) if state not in FINAL_STATES]
-        for number in open_nodes:
-            if number in self._deferred:  # what it waits for waits for it: a task returned a call of itself
-                return needs_itself(self.graph.nodes[number])
+        circle = [number for number in open_nodes if number in self._deferred]
+        if circle:  # what it waits for waits for it: a task returned a call of itself
+            return needs_itself(self.graph.nodes[circle[0]])
         return stuck(f"{n}: {self.scheduler.states[n]} {self.graph.nodes[n]!r}" for n in open_nodes[:5])
