@@ -1,10 +1,13 @@
 """Every test starts in an empty directory, with no flowlib settings and a state directory of its own."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from flowlib.config import configure
 
 # Deterministic by default: a red run is red again on the next machine. `FLOWLIB_TEST_SEED=random` explores.
 settings.register_profile("fixed", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -13,8 +16,10 @@ settings.load_profile("explore" if os.environ.get("FLOWLIB_TEST_SEED") == "rando
 
 
 @pytest.fixture(autouse=True)
-def isolated(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Move to `tmp_path/work` and hide the user's settings; return that directory."""
+def isolated(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """Move to `tmp_path/work` and hide the user's settings; return that directory. Forget what the test configured."""
     for name in [name for name in os.environ if name.startswith("FLOWLIB_")]:
         monkeypatch.delenv(name)
     work = tmp_path / "work"
@@ -25,4 +30,6 @@ def isolated(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypat
     monkeypatch.setenv("FLOWLIB_PROGRESS", "off")
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("MPLBACKEND", "Agg")
-    return work
+    configure()
+    yield work
+    configure()
