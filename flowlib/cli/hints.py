@@ -67,6 +67,17 @@ def annotation_of(hint: Any, default: Any) -> Any:
     return hint
 
 
+def unchecked(annotation: Any) -> Any:
+    """Return an annotation whose values the parser takes as our converters made them.
+
+    With pydantic imported the parser checks every value against the shown type once more; a `File` is no `Path` then.
+    """
+    if typing.get_origin(annotation) is not Annotated:
+        return annotation
+    shown, *extras = typing.get_args(annotation)
+    return Annotated[list[Any] if typing.get_origin(shown) is list else Any, *extras]
+
+
 def _container(hint: Any) -> Any:
     """Return the annotation of a list-like hint, or None if it is not one, or its items cannot be written."""
     origin = typing.get_origin(hint) or hint

@@ -22,7 +22,7 @@ from cyclopts import (
 )
 
 from flowlib.cli.flags import TARGET_NAME
-from flowlib.cli.hints import annotation_of, hint_of
+from flowlib.cli.hints import annotation_of, hint_of, unchecked
 from flowlib.cli.trouble import short_path
 from flowlib.errors import UsageError, near_miss
 from flowlib.graph.task import Task
@@ -193,7 +193,8 @@ def _unfit(error: CycloptsError) -> UsageError:
 
 def _in(option: Option, group: Group | None) -> Any:
     extra = Parameter(name=(option.flag,), group=group, show_default=_default_text)
-    return Annotated[option.annotation, extra]
+    annotation = unchecked(option.annotation) if group is None else option.annotation
+    return Annotated[annotation, extra]
 
 
 def _default_text(value: Any) -> str | None:

@@ -1,8 +1,9 @@
-"""Options made from signatures."""
+"""Options made from signatures, with pydantic imported: the parser checks what it read once more when it is there."""
 
 from collections.abc import Callable
 from pathlib import Path
 
+import pydantic  # noqa: F401
 import pytest
 
 Write = Callable[[str, str], Path]
