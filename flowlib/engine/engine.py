@@ -1,11 +1,13 @@
 """The loop that joins planner, scheduler, executor and store: commands become effects, effects become facts.
 
 Theory of operation: the scheduler is handed facts in batches and answers with commands. `Decide` asks the planner for a
-whole wave at once; `Start` takes the key's lease and submits a job; outcomes come back in batches and become facts. The
+whole wave at once; a start takes the key's lease and submits a job, or one batch of many quick calls; outcomes come back
+in batches and become facts. Whatever is done to thousands of nodes is done in one loop here, not by one fact each. The
 engine holds digests, keys and the few values that are still needed; what is stored is loaded by the worker that needs it.
 """
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Collection, Iterable, Sequence
 
 from flowlib.engine.announce import Announcer
 from flowlib.engine.commit import FLUSH_S, Ledger
@@ -15,15 +17,17 @@ from flowlib.engine.failure import annotate, needs_itself, stuck
 from flowlib.engine.feed import Feeds
 from flowlib.engine.flight import LEASE_POLL_S, Blocked
 from flowlib.engine.jobs import ChildEnded, Jobs
+from flowlib.engine.pace import Pace
 from flowlib.engine.results import digest_or_none, entry_of, failed_value, kept_value
 from flowlib.engine.values import Values
 from flowlib.errors import FlowError, InternalError, RunStopped
-from flowlib.execution.base import Executor, Outcome
+from flowlib.execution.base import Executor, Job, Outcome
+from flowlib.execution.quick import Batch, Call
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
+from flowlib.hashing.digest import size_bytes
 from flowlib.ids import Key, NodeId
-from flowlib.planning.decide import Decision, Hit, Miss, Planner
-from flowlib.planning.key import CallKey
+from flowlib.planning.decide import CACHE_OFF, Decision, Hit, Miss, Planner
 from flowlib.planning.reason import Reason
 from flowlib.scheduling import messages as m
 from flowlib.scheduling.scheduler import Scheduler
@@ -63,7 +67,7 @@ class Engine:
         self.graph = graph
         self.targets = tuple(dict.fromkeys(graph.id_of(node) for node in targets))
         self.errors: dict[Node, BaseException] = {}
-        self.scheduler = Scheduler(executor.capacity)
+        self.scheduler = Scheduler(executor.capacity, decides=context.store is not None)
         self.values = Values(graph, context.store, self.scheduler, frozenset(self.targets), planner.outputs)
         self._announcer = Announcer(graph, context.emitter, context.clock, context.first_id)
         self._ledger = Ledger(context.store, context.clock, self._announcer)
@@ -78,6 +82,7 @@ class Engine:
         """Nodes that were decided before one of their inputs turned out to be something else."""
         self._blocked = Blocked(self._ledger, executor, context.circles, context.chain)
         self._held_back: list[NodeId] = []
+        self._pace = Pace()
         self._n_running = 0
         self._is_stopping = False
 
@@ -87,7 +92,7 @@ class Engine:
         """Bring every node to a final state and the values of the targets into memory. `close` it, whatever happens."""
         self._context.loop.begin(self._ledger.commit)
         ids = [NodeId(number) for number in range(len(self.graph))]
-        facts: list[m.Fact] = [m.Grown(self._plans(ids), self.targets)]
+        facts: list[m.Fact] = [self._grown(ids, self.targets)]
         while True:
             while facts:
                 facts = self._carry_out(self.scheduler.handle(facts))
@@ -114,12 +119,14 @@ class Engine:
         facts: list[m.Fact] = []
         for command in commands:
             match command:
+                case m.StartQuick():
+                    facts += self._start_quick(command.nodes)
                 case m.Start():
                     facts += self._start(command.node)
                 case m.Decide():
                     facts += self._decide(command.nodes)
                 case m.Drop():
-                    self.values.drop(command.node)
+                    self.values.drop(command.nodes)
                 case m.Assemble():
                     facts += self._assemble(command.node)
                 case m.Skip():
@@ -138,9 +145,7 @@ class Engine:
             return facts
         if not self._n_running and not self._blocked and not self._held_back:
             raise self._stuck()
-        for outcome in self._executor.collect(self._patience_s()):
-            self._n_running -= 1
-            facts += self._outcome_facts(outcome)
+        facts += self._take(self._executor.collect(self._patience_s()))
         if self._context.stop.is_killed:
             raise KeyboardInterrupt
         self._ledger.commit_in_time()
@@ -171,15 +176,30 @@ class Engine:
     # ---- deciding
 
     def _decide(self, nodes: tuple[NodeId, ...]) -> list[m.Fact]:
-        decisions = self._planner.decide(nodes)
-        return [self._decided(node, decision) for node, decision in zip(nodes, decisions, strict=True)]
+        """Decide a wave; almost all of it becomes two facts, one about the hits and one about the misses."""
+        hits: list[NodeId] = []
+        misses: list[NodeId] = []
+        facts: list[m.Fact] = [m.Hit(hits), m.Missed(misses)]
+        for node, decision in zip(nodes, self._planner.decide(nodes), strict=True):
+            if isinstance(decision, Miss) and decision.call.key is None:
+                self._misses[node] = decision
+                misses.append(node)
+                continue
+            fact = self._decided(node, decision)
+            if isinstance(fact, m.Hit):
+                hits.append(node)
+            elif isinstance(fact, m.Missed):
+                misses.append(node)
+            else:
+                facts.append(fact)
+        return facts
 
     def _decided(self, number: NodeId, decision: Decision) -> m.Fact:
         if isinstance(decision, Hit):
             if self.values.restore_files(decision.entry):
                 self._use(number, decision.entry)
                 self._announcer.cached(number, decision.entry)
-                return m.Hit(number)
+                return m.Hit((number,))
             decision = Miss(decision.call, _LOST)
         if not isinstance(decision, Miss):
             raise InternalError(
@@ -193,7 +213,7 @@ class Engine:
                 return m.Deferred(number, other)
         self._deferred.pop(number, None)
         self._misses[number] = decision
-        return m.Missed(number)
+        return m.Missed((number,))
 
     def _use(self, number: NodeId, entry: Entry) -> None:
         """Take a stored result as the node's."""
@@ -205,7 +225,7 @@ class Engine:
     # ---- starting
 
     def _start(self, number: NodeId) -> list[m.Fact]:
-        if not self._is_stopping and (self._context.stop.is_paused or self._must_stop()):
+        if self._is_held_up():
             self._held_back.append(number)
             return []
         lacking = self._jobs.lacking(number)
@@ -222,23 +242,27 @@ class Engine:
                 if not self._blocked.add(number, key):
                     return self._failed(number, Outcome(node=number, error=needs_itself(self.graph.nodes[number])))
                 return [m.Blocked(number)]
-            if self._was_stored_meanwhile(miss, key):
+            if key in self._stored_meanwhile((number,)):
                 return [m.Blocked(number), m.Unblocked(number)]  # decide again, now that the lease is ours
         self._submit(number, miss)
         return []
 
-    def _was_stored_meanwhile(self, miss: Miss, key: Key) -> bool:
-        """Look again now that the lease is ours: another run may have finished between our look-up and this moment."""
-        if self._context.store is None or (miss.reasons and miss.reasons[0].kind in _STORED_WILL_NOT_DO):
-            return False
-        return key in self._context.store.find([key])
+    def _stored_meanwhile(self, numbers: Sequence[NodeId]) -> Collection[Key]:
+        """Look again now that the leases are ours: another run may have finished between our look-up and this moment."""
+        if self._context.store is None:
+            return ()
+        misses = [self._misses[number] for number in numbers]
+        keys = [miss.call.key for miss in misses if not miss.reasons or miss.reasons[0].kind not in _STORED_WILL_NOT_DO]
+        return self._context.store.find([key for key in keys if key is not None]) if keys else ()
 
     def _miss_of(self, number: NodeId) -> Miss:
         """Return why a node runs; one whose stored value was lost runs although it was a hit."""
+        if self._context.store is None:
+            return CACHE_OFF
         miss = self._misses.get(number)
         if miss is None or number in self._to_rekey:
             self._to_rekey.discard(number)
-            call = CallKey(key=None) if self._context.store is None else self._planner.call(number)
+            call = self._planner.call(number)
             if miss is not None and miss.call.key != call.key:
                 self._ledger.release(number)
             miss = self._misses[number] = Miss(call, _LOST if miss is None else miss.reasons)
@@ -252,15 +276,105 @@ class Engine:
         self._n_running += 1
         self._executor.submit(self._jobs.of(number, miss))
 
+    def _start_quick(self, nodes: tuple[NodeId, ...]) -> list[m.Fact]:
+        """Put the calls of quick tasks into one batch; what is not plain enough for it goes its own way."""
+        facts: list[m.Fact] = []
+        calls: list[Call | Job] = []
+        leased: list[Call] = []
+        is_held_up = self._is_held_up()
+        for number in nodes:
+            call = None if is_held_up else self._jobs.call(number, self._miss_of(number))
+            if call is None:
+                facts += self._start(number)
+            elif call.key is None or self._ledger.holds_lease(number):
+                calls.append(call)
+            elif call.key not in self._context.chain and self._ledger.take_lease(number, call.key):
+                leased.append(call)
+            else:
+                facts += self._start(number)
+        stored = self._stored_meanwhile([call.node for call in leased])
+        for call in leased:
+            if call.key in stored:
+                facts += [m.Blocked(call.node), m.Unblocked(call.node)]  # decide again, now that the lease is ours
+            else:
+                calls.append(call)
+        return facts + self._submit_batch(calls) if calls else facts
+
+    def _submit_batch(self, calls: list[Call | Job]) -> list[m.Fact]:
+        self._n_running += len(calls)
+        batch = Batch(calls)
+        if self._n_running > 1:
+            self._executor.submit_batch(batch)
+            return []
+        self._executor.perform_batch(batch)  # nothing could run beside it: to hand it to a thread would only take time
+        self._ledger.commit_in_time()
+        return self._take(batch.take_done())
+
+    def _is_held_up(self) -> bool:
+        """Whether nothing may start just now."""
+        return not self._is_stopping and (self._context.stop.is_paused or self._must_stop())
+
     def _assemble(self, number: NodeId) -> list[m.Fact]:
         dropped = self._jobs.dropped_child(number)
         if dropped is not None:
             return self._lost(number, dropped)
         self._n_running += 1
-        self._executor.submit(self._jobs.assembling(number, self._misses[number]))
+        self._executor.submit(self._jobs.assembling(number, self._misses.get(number, CACHE_OFF)))
         return []
 
     # ---- outcomes
+
+    def _take(self, outcomes: Sequence[Outcome]) -> list[m.Fact]:
+        """Turn outcomes into facts; the many plain ones into one."""
+        self._n_running -= len(outcomes)
+        facts: list[m.Fact] = []
+        done: list[Call] = []
+        for outcome in outcomes:
+            if type(outcome) is Call:
+                if outcome.error is None and not outcome.has_expansion:
+                    done.append(outcome)
+                    continue
+                self._announcer.started(outcome.node, self._miss_of(outcome.node))
+            facts += self._outcome_facts(outcome)
+        if done:
+            facts.insert(0, self._all_done(done))
+        return facts + self._paced(outcomes)
+
+    def _all_done(self, calls: Sequence[Call]) -> m.Done:
+        """Keep what plain calls gave. The inner loop of a run of many quick tasks."""
+        if self._context.emitter.is_watched:
+            self._announce(calls)
+        for call in calls:
+            stored_under = self._keep(call.node, call) if call.wants_digest else None
+            self.values.made(call.node, call.value, stored_under)
+        if self._feeds.are_fed:
+            for call in calls:
+                self._feeds.offer(call.node, call.value, self.values)
+        return m.Done([call.node for call in calls])
+
+    def _announce(self, calls: Sequence[Call]) -> None:
+        for worker, group in itertools.groupby(calls, key=lambda call: call.worker):
+            ran = list(group)
+            self._announcer.ran_many(
+                [call.node for call in ran],
+                [self._miss_of(call.node) for call in ran],
+                [call.duration_s for call in ran],
+                [call.key for call in ran],
+                [size_bytes(call.payload.content) if call.payload is not None else 0 for call in ran],
+                worker,
+            )
+
+    def _paced(self, outcomes: Sequence[Outcome]) -> list[m.Paced]:
+        """Learn from durations which tasks are quick."""
+        nodes, pace = self.graph.nodes, self._pace
+        n_calls: dict[str, int] = {}
+        total_s: dict[str, float] = {}
+        for outcome in outcomes:
+            task = nodes[outcome.node]._fl_task.name
+            if not pace.is_usual(task, outcome.duration_s):
+                n_calls[task] = n_calls.get(task, 0) + 1
+                total_s[task] = total_s.get(task, 0.0) + outcome.duration_s
+        return pace.took(n_calls, total_s) if n_calls else []
 
     def _outcome_facts(self, outcome: Outcome) -> list[m.Fact]:
         number = outcome.node
@@ -285,24 +399,28 @@ class Engine:
         return [m.Lost(number, producer)]
 
     def _finished(self, number: NodeId, outcome: Outcome) -> list[m.Fact]:
-        node, call = self.graph.nodes[number], self._misses.pop(number).call
-        self._record(number, outcome)
-        stored_under = None
-        if outcome.payload is not None and outcome.digest is not None and call.key is not None:
-            flags, watch = self._expansions.flags(number), self._expansions.watch(number)
-            entry = entry_of(node, call, outcome, self._context, flags=flags, watch=watch)
-            self._ledger.put(number, entry, self._planner.keys.code_version(node))
-            stored_under = call.key if outcome.payload.kept else None
-        else:
-            self._ledger.release(number)
-        if outcome.not_kept and call.key is not None:
-            self._announcer.not_kept(node, outcome.not_kept)
+        key = self._misses.get(number, CACHE_OFF).call.key
+        stored_under = self._keep(number, outcome)
         if outcome.borrowed:
             self.values.borrowed((number, *map(self.graph.id_of, outcome.lenders)))
         self.values.made(number, outcome.value, stored_under)
-        self._announcer.finished(number, outcome, call.key)
+        self._announcer.finished(number, outcome, key)
         self._feeds.offer(number, outcome.value, self.values)
-        return [m.Ended(number, "done", has_value=True)]
+        return [m.Done((number,))]
+
+    def _keep(self, number: NodeId, outcome: Outcome) -> Key | None:
+        """Note a result and hand it to the store; return the key it is stored under, None if it is not."""
+        node, call = self.graph.nodes[number], self._misses.pop(number, CACHE_OFF).call
+        self._record(number, outcome)
+        if outcome.not_kept and call.key is not None:
+            self._announcer.not_kept(node, outcome.not_kept)
+        if outcome.payload is None or outcome.digest is None or call.key is None:
+            self._ledger.release(number)
+            return None
+        flags, watch = self._expansions.flags(number), self._expansions.watch(number)
+        entry = entry_of(node, call, outcome, self._context, flags=flags, watch=watch)
+        self._ledger.put(number, entry, self._planner.keys.code_version(node))
+        return call.key if outcome.payload.kept else None
 
     def _record(self, number: NodeId, outcome: Outcome) -> None:
         """Note a node's output; what was decided by an earlier, different one gets a new key before it starts."""
@@ -319,7 +437,7 @@ class Engine:
             outcome.error = error
             return self._failed(number, outcome)
         self._announcer.grown(number, len(new))
-        return [m.Grown(self._plans(new), parent=number), m.Expanded(number, children)]
+        return [self._grown(new, parent=number), m.Expanded(number, children)]
 
     def _failed(self, number: NodeId, outcome: Outcome) -> list[m.Fact]:
         node, error = self.graph.nodes[number], outcome.error
@@ -384,13 +502,17 @@ class Engine:
                 facts.append(m.ValueLost(number))
         return facts
 
-    def _plans(self, ids: Iterable[NodeId]) -> tuple[m.NodePlan, ...]:
+    def _grown(
+        self, ids: Sequence[NodeId], targets: tuple[NodeId, ...] = (), parent: NodeId | None = None
+    ) -> m.Grown:
+        """Prepare everything for new nodes and return the fact that they are there."""
         self._feeds.note(ids)
         self._planner.freeze(ids)
-        for pool in (self.graph.nodes[number]._fl_policy.pool for number in ids):
+        traits = [self._jobs.traits(number) for number in ids]
+        for pool in {self.graph.nodes[number]._fl_policy.pool for number in ids}:
             if pool is not None:
                 self.scheduler.add_pool(pool.name, pool.slots)
-        return tuple(map(self._jobs.plan, ids))
+        return m.Grown([self.graph.dependencies[number] for number in ids], traits, targets, parent)
 
     def _stuck(self) -> Exception:
         open_nodes = [NodeId(n) for n, state in enumerate(self.scheduler.states) if state not in FINAL_STATES]

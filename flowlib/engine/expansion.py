@@ -9,6 +9,7 @@ outer task simply runs again, while its inner nodes hit one by one.
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from flowlib.engine.results import NO_FLAGS
 from flowlib.errors import ExpansionLimit, FlowError, TaskMisused
 from flowlib.graph.args import ATOMS, children, targets_of
 from flowlib.graph.graph import Graph
@@ -20,6 +21,7 @@ from flowlib.planning.key import KeyMaker
 _MAX_DEPTH = 10_000
 """Tasks returning nodes that return nodes ...: deeper than this is taken for an endless recursion."""
 
+_EXPANDED = frozenset({"expanded"})
 Watch = tuple[tuple[str, Digest], ...]
 
 
@@ -69,7 +71,7 @@ class Expansions:
 
     def flags(self, number: NodeId) -> frozenset[str]:
         """Return the entry flags of an expanded node."""
-        return frozenset({"expanded"}) if number in self.returned else frozenset()
+        return _EXPANDED if number in self.returned else NO_FLAGS
 
     def watch(self, number: NodeId) -> Watch:
         """Return the files an expanded node's value depends on beyond its key."""

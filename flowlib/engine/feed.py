@@ -63,6 +63,11 @@ class Feeds:
         self._feeds: dict[NodeId, _Feed] = {}
         self._wanted_by: dict[NodeId, list[_Feed]] = {}
 
+    @property
+    def are_fed(self) -> bool:
+        """Whether any reduction wants values as they come."""
+        return bool(self._feeds)
+
     def note(self, ids: Iterable[NodeId]) -> None:
         """Find the reductions among new nodes."""
         for number in ids:
@@ -89,7 +94,7 @@ class Feeds:
                 number, private_copy(value, whatever_size=True)[0] if others and not is_immutable(value) else value
             )
         if not others:
-            values.drop(number)
+            values.drop((number,))
 
     def fed_nodes(self, number: NodeId) -> frozenset[NodeId]:
         """Return the points a reduction has been fed, which its job therefore does not need."""

@@ -12,8 +12,18 @@ from flowlib.planning.key import CallKey, previews
 from flowlib.store.base import Entry
 from flowlib.sweep.failed import Failed
 
+NO_FLAGS: frozenset[str] = frozenset()
 
-def entry_of(node: Node, call: CallKey, outcome: Outcome, context: RunContext, **extra: Any) -> Entry:
+
+def entry_of(
+    node: Node,
+    call: CallKey,
+    outcome: Outcome,
+    context: RunContext,
+    *,
+    flags: frozenset[str] = NO_FLAGS,
+    watch: tuple[tuple[str, Digest], ...] = (),
+) -> Entry:
     """Return the entry of a finished job.
 
     Args:
@@ -21,27 +31,31 @@ def entry_of(node: Node, call: CallKey, outcome: Outcome, context: RunContext, *
         call: Its key and parts.
         outcome: What the job answered.
         context: The run.
-        **extra: `flags` beside the outcome's own, and `watch`.
+        flags: What is known about it beside the outcome's own flags.
+        watch: Files that the value depends on beyond its key.
     """
     if outcome.payload is None or outcome.digest is None or call.key is None:
         raise InternalError("A result without digest cannot be stored.", {"node": node}, "Please report it.")
     now, ttl = context.clock.now(), node._fl_policy.ttl
-    flags = outcome.flags | extra.pop("flags", frozenset())
-    flags |= {"weak"} if call.weak else frozenset()
-    flags |= {"files"} if outcome.payload.refs else frozenset()
+    if outcome.flags:
+        flags |= outcome.flags
+    if call.weak:
+        flags |= {"weak"}
+    if outcome.payload.refs:
+        flags |= {"files"}
     return Entry(
         key=call.key,
         task=node._fl_task.name,
         output=outcome.digest,
         payload=outcome.payload,
-        parts=dict(call.parts),
+        parts=call.parts,
         previews=previews(node),
         run=context.run,
         created_at=now,
         duration_s=outcome.duration_s,
-        flags=frozenset(flags),
+        flags=flags,
+        watch=watch,
         expires_at=None if ttl is None else now + ttl,
-        **extra,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from flowlib.execution.base import Given, Input, Shared, Stored
 from flowlib.execution.sharing import is_immutable
+from flowlib.graph.args import ATOMS
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
 from flowlib.ids import Digest, Key, NodeId
@@ -94,7 +95,7 @@ class Values:
         self._keys.pop(number, None)
         self._payloads.pop(number, None)
         self._lost.add(number)
-        self.drop(number)
+        self.drop((number,))
 
     def borrowed(self, numbers: Iterable[NodeId]) -> None:
         """Take note of values that may share memory: from now on none of them is handed over as it is."""
@@ -106,11 +107,14 @@ class Values:
         for number in changed | (self._borrowed if changed & self._borrowed else set()):
             self.lose(number)
 
-    def drop(self, number: NodeId) -> None:
-        """Let go of a value nobody will ask for. What stands for a failure stays: it could not be made again."""
-        if self._scheduler.states[number] != "failed":
-            self._live.pop(number, None)
-            self._shared.pop(number, None)
+    def drop(self, numbers: Iterable[NodeId]) -> None:
+        """Let go of values nobody will ask for. What stands for a failure stays: it could not be made again."""
+        live, shared, states = self._live, self._shared, self._scheduler.states
+        for number in numbers:
+            if states[number] != "failed":
+                live.pop(number, None)
+                if shared:
+                    shared.pop(number, None)
 
     def fetch(self, number: NodeId) -> bool:
         """Load a target into memory; False when its stored value is lost."""
@@ -134,6 +138,32 @@ class Values:
         except BlobLost:
             return False
         return True
+
+    def plain_arguments(self, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """Return a call's arguments with values for nodes, if all are scalars in memory, or lists and tuples of them.
+
+        None if a job has to bring them together. A list is a new one: what the task does to it nobody else sees.
+        """
+        if ATOMS.issuperset(map(type, args)):
+            return args
+        values = self._scalars(args)
+        if ATOMS.issuperset(map(type, values)):
+            return tuple(values)
+        for position, value in enumerate(values):
+            kind = type(value)
+            if kind is tuple or kind is list:
+                items = self._scalars(value)
+                if not ATOMS.issuperset(map(type, items)):
+                    return None
+                values[position] = items if kind is list else tuple(items)
+            elif kind not in ATOMS:
+                return None
+        return tuple(values)
+
+    def _scalars(self, items: Iterable[Any]) -> list[Any]:
+        """Return items with values for nodes; a node whose value is not in memory stays."""
+        live, id_of = self._live, self._graph.id_of
+        return [live.get(id_of(item), item) if type(item) is Node else item for item in items]
 
     def inputs(self, number: NodeId, skip: frozenset[NodeId]) -> dict[Node, Input]:
         """Return where a job finds each of its node's inputs, `skip` left out."""
@@ -159,9 +189,7 @@ class Values:
         if is_immutable(value):
             return Given(value)
         if is_last and number not in self._borrowed:
-            self.drop(
-                number
-            )  # it is the consumer's now; who needs it again, after a loss, must not get it as it is then
+            self.drop((number,))  # it is the consumer's now; who needs it again, after a loss, must not get it as it is then
             return Given(value)
         shared = self._shared.setdefault(number, Shared(value))
         if key is None or number in self._lost:

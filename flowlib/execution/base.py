@@ -1,7 +1,7 @@
 """What an executor is given and what it answers. Executors know jobs and outcomes, nothing else."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
@@ -10,6 +10,9 @@ from flowlib.graph.policy import Policy
 from flowlib.graph.task import Task
 from flowlib.ids import Digest, Key, NodeId
 from flowlib.store.base import Entry, Payload
+
+if TYPE_CHECKING:
+    from flowlib.execution.quick import Batch
 
 
 @attrs.define(eq=False)
@@ -59,7 +62,7 @@ class Job:
     """The key's parts; `arg:NAME` tells what each argument was before the call."""
     keep: bool = True
     """Whether the result goes into the store."""
-    digest: bool = True
+    wants_digest: bool = True
     """Whether the digest of the result is wanted."""
     previous: Entry | None = None
     """An earlier result to compare with, when the task has an equality policy."""
@@ -78,12 +81,19 @@ class Job:
         inputs: Mapping[Node, Input],
         *,
         keep: bool,
-        digest: bool,
+        wants_digest: bool,
     ) -> "Job":
         """Make the job that puts the values of returned nodes in their places."""
         args = (returned,)
         return cls(
-            node=node, task=task, policy=policy, args=args, inputs=inputs, keep=keep, digest=digest, assembles=True
+            node=node,
+            task=task,
+            policy=policy,
+            args=args,
+            inputs=inputs,
+            keep=keep,
+            wants_digest=wants_digest,
+            assembles=True,
         )
 
     @classmethod
@@ -132,6 +142,12 @@ class Executor(Protocol):
 
     def submit(self, job: Job) -> None:
         """Take a job; its outcome will come out of `collect`, always, whatever the job does."""
+
+    def submit_batch(self, batch: "Batch") -> None:
+        """Take quick calls that one worker makes in a row; their outcomes come out of `collect`."""
+
+    def perform_batch(self, batch: "Batch") -> None:
+        """Make the calls of a batch in the calling thread."""
 
     def collect(self, timeout_s: float | None) -> list[Outcome]:
         """Return the outcomes that are there, waiting for the first; empty after `timeout_s` or a `wake`."""

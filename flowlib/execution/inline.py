@@ -4,6 +4,7 @@ from contextvars import copy_context
 from queue import Empty, SimpleQueue
 
 from flowlib.execution.base import Job, Outcome
+from flowlib.execution.quick import Batch
 from flowlib.execution.worker import Worker, perform_in
 from flowlib.ids import Key
 
@@ -22,6 +23,15 @@ class InlineExecutor:
     def submit(self, job: Job) -> None:
         """Perform the job now."""
         self._outcomes.append(perform_in(self._context, self._worker, job))
+
+    def submit_batch(self, batch: Batch) -> None:
+        """Perform a batch now."""
+        self.perform_batch(batch)
+
+    def perform_batch(self, batch: Batch) -> None:
+        """Perform a batch now."""
+        batch.perform(self._worker, self._context)
+        self._outcomes += batch.take_done()
 
     def collect(self, timeout_s: float | None) -> list[Outcome]:
         """Return what has been performed since the last call; without any, wait for `wake`."""

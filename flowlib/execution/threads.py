@@ -16,6 +16,7 @@ from contextvars import copy_context
 from queue import Empty, SimpleQueue
 
 from flowlib.execution.base import Job, Outcome
+from flowlib.execution.quick import Batch
 from flowlib.execution.worker import Worker, perform_in
 from flowlib.ids import Key
 
@@ -29,21 +30,23 @@ class ThreadPool:
 
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads
-        self._work: deque[tuple[Job, ThreadExecutor]] = deque()
+        self._work: deque[tuple[Job | Batch, ThreadExecutor]] = deque()
         self._changed = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._n_idle = 0
         self._closed = False
 
-    def put(self, job: Job, executor: "ThreadExecutor") -> None:
-        """Queue a job, starting a thread if none is idle."""
+    def put(self, job: Job | Batch, executor: "ThreadExecutor") -> None:
+        """Queue a job or a batch, starting a thread if none is idle."""
         with self._changed:
             self._work.append((job, executor))
             if self._n_idle < len(self._work) and len(self._threads) < self.n_threads and not self._closed:
                 self._start_thread()
             self._changed.notify()
 
-    def take(self, wanted: "Callable[[Job, ThreadExecutor], bool]") -> "tuple[Job, ThreadExecutor] | None":
+    def take(
+        self, wanted: "Callable[[Job | Batch, ThreadExecutor], bool]"
+    ) -> "tuple[Job | Batch, ThreadExecutor] | None":
         """Take back the first queued job that is wanted; None if no thread has yet to start such a job."""
         with self._changed:
             for position, found in enumerate(self._work):
@@ -101,7 +104,7 @@ class ThreadExecutor:
         self._worker = worker
         self._context = copy_context()
         self._is_inner = is_inner
-        self._outbox: SimpleQueue[Outcome | None] = SimpleQueue()
+        self._outbox: SimpleQueue[Outcome | Batch | None] = SimpleQueue()
 
     def submit(self, job: Job) -> None:
         """Queue a job for any thread of the pool; one that must run inline is performed now."""
@@ -110,9 +113,21 @@ class ThreadExecutor:
         else:
             self.pool.put(job, self)
 
-    def perform(self, job: Job) -> None:
+    def submit_batch(self, batch: Batch) -> None:
+        """Queue a batch for any thread of the pool."""
+        self.pool.put(batch, self)
+
+    def perform_batch(self, batch: Batch) -> None:
+        """Perform a batch in the calling thread."""
+        self.perform(batch)
+
+    def perform(self, job: Job | Batch) -> None:
         """Perform a job in the calling thread, with the context variables of the thread that began the run."""
-        self._outbox.put(perform_in(self._context, self._worker, job))
+        if isinstance(job, Batch):
+            job.perform(self._worker, self._context)
+            self._outbox.put(job)
+        else:
+            self._outbox.put(perform_in(self._context, self._worker, job))
 
     def collect(self, timeout_s: float | None) -> list[Outcome]:
         """Return the outcomes that are there, waiting for the first; an inner run works instead of waiting."""
@@ -122,7 +137,9 @@ class ThreadExecutor:
         try:
             outcome = self._outbox.get(timeout=timeout_s)
             while True:
-                if outcome is not None:
+                if isinstance(outcome, Batch):
+                    outcomes += outcome.take_done()
+                elif outcome is not None:
                     outcomes.append(outcome)
                 outcome = self._outbox.get_nowait()
         except Empty:
@@ -130,7 +147,7 @@ class ThreadExecutor:
 
     def take_over(self, key: Key) -> bool:
         """Perform a queued job with this key, whichever run it belongs to; only a run on a pool thread has to."""
-        return self._is_inner and self._take_and_perform(lambda job, executor: job.key == key)
+        return self._is_inner and self._take_and_perform(lambda job, executor: _has_key(job, key))
 
     def wake(self) -> None:
         """Make a waiting `collect` return."""
@@ -141,10 +158,14 @@ class ThreadExecutor:
         if not self._is_inner:
             self.pool.close()
 
-    def _take_and_perform(self, wanted: "Callable[[Job, ThreadExecutor], bool]") -> bool:
+    def _take_and_perform(self, wanted: "Callable[[Job | Batch, ThreadExecutor], bool]") -> bool:
         found = self.pool.take(wanted)
         if found is None:
             return False
         job, executor = found
         executor.perform(job)
         return True
+
+
+def _has_key(job: Job | Batch, key: Key) -> bool:
+    return job.has_key(key) if isinstance(job, Batch) else job.key == key

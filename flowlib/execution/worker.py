@@ -9,7 +9,7 @@ import inspect
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import Context, ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
@@ -19,9 +19,11 @@ from flowlib.execution.base import Given, Job, Outcome, Shared, Stored
 from flowlib.execution.sharing import Watch, is_immutable, is_large, is_read_once, loose_parts, private_copy
 from flowlib.graph.args import ATOMS, children, nodes_in, replace
 from flowlib.graph.node import Node
+from flowlib.graph.policy import Policy
+from flowlib.graph.task import Task
 from flowlib.hashing.digest import digest_bytes, size_bytes
 from flowlib.hashing.identity import Identity
-from flowlib.ids import Digest
+from flowlib.ids import Digest, Key
 from flowlib.store.base import BlobLost, Entry, NotKept, Payload, Store
 
 _PICKLED = frozenset({"pickle5", "cloudpickle"})
@@ -32,8 +34,24 @@ _OP_BYTES = 4096
 _REDUCE_BATCH = 256
 """Points whose entries are looked up together."""
 
-running_job: ContextVar[Job | None] = ContextVar("flowlib_running_job", default=None)
-"""The job this thread or coroutine is inside of, if any."""
+class Running(Protocol):
+    """A call that is being made, as far as runs inside it care."""
+
+    task: Task[..., Any]
+    key: Key | None
+
+
+class Kept(Running, Protocol):
+    """A call whose result may be stored."""
+
+    policy: Policy
+    keep: bool
+    wants_digest: bool
+    previous: Entry | None
+
+
+running_job: ContextVar[Running | None] = ContextVar("flowlib_running_job", default=None)
+"""The call this thread or coroutine is inside of, if any."""
 
 
 @attrs.frozen(kw_only=True)
@@ -75,8 +93,8 @@ class Worker:
                 outcome.spoiled = tuple([lent.owner for lent in spoiled if lent.owner is not None])
             if spoiled:
                 raise _input_mutated(job, spoiled[0].parameter)
-            _refuse_generator(job, value)
-            if type(value) not in ATOMS and _has_nodes(value, job):
+            refuse_generator(job, value)
+            if type(value) not in ATOMS and has_nodes(value, job):
                 outcome.expansion, outcome.has_expansion = value, True
                 return
             what = f"Result of task {job.task.name!r} was refused by check_out."
@@ -86,7 +104,7 @@ class Worker:
         outcome.borrowed = watch.has_lent and not is_immutable(value)
         outcome.lenders = watch.owners if outcome.borrowed else ()
         outcome.value = value
-        self._keep(job, value, outcome)
+        self.keep(job, value, outcome)
 
     # ---- inputs
 
@@ -180,7 +198,7 @@ class Worker:
         def call() -> Any:
             what = f"Input of task {job.task.name!r} was refused by check_in."
             _check(job.policy.check_in, positional, keywords, what)
-            return _finish(job.task.fn(*positional, **keywords))
+            return finish(job.task.fn(*positional, **keywords))
 
         return call
 
@@ -205,8 +223,9 @@ class Worker:
 
     # ---- the result
 
-    def _keep(self, job: Job, value: Any, outcome: Outcome) -> None:
-        if not job.digest:
+    def keep(self, job: Kept, value: Any, outcome: Outcome) -> None:
+        """Digest and encode a result as far as that is wanted; why it is not kept is said in the outcome."""
+        if not job.wants_digest:
             return
         try:
             outcome.digest = self.identity.digest(value)
@@ -224,7 +243,7 @@ class Worker:
             return
         self._encode(job, value, outcome, self.store)
 
-    def _encode(self, job: Job, value: Any, outcome: Outcome, store: Store) -> None:
+    def _encode(self, job: Kept, value: Any, outcome: Outcome, store: Store) -> None:
         try:
             payload = store.encode(value, codec=job.policy.codec)
             if payload.codec in _PICKLED:
@@ -261,7 +280,7 @@ class Worker:
             code = Digest("")
         return digest_bytes(f"opaque|{payload.codec}|{payload.content}|{code}".encode(), inert=False)
 
-    def _is_same(self, job: Job, value: Any, outcome: Outcome) -> bool:
+    def _is_same(self, job: Kept, value: Any, outcome: Outcome) -> bool:
         """Apply the task's equality policy: a result as good as the previous one is replaced by it."""
         previous, same = job.previous, job.policy.same
         if previous is None or same is None or self.store is None:
@@ -294,7 +313,7 @@ class _InputLost(Exception):
         self.node = node
 
 
-def _finish(result: Any) -> Any:
+def finish(result: Any) -> Any:
     """Run a coroutine to its end; anything else is already a result."""
     if not inspect.iscoroutine(result):
         return result
@@ -332,7 +351,8 @@ def _parameter_of(job: Job, node: Node) -> str:
     return node._fl_task.name
 
 
-def _refuse_generator(job: Job, value: Any) -> None:
+def refuse_generator(job: Running, value: Any) -> None:
+    """Raise an error for a result that can be read only once."""
     if is_read_once(value) or inspect.isasyncgen(value):
         kind = "generator" if inspect.isgenerator(value) or inspect.isasyncgen(value) else type(value).__name__
         raise TaskMisused(
@@ -342,7 +362,8 @@ def _refuse_generator(job: Job, value: Any) -> None:
         )
 
 
-def _has_nodes(value: Any, job: Job) -> bool:
+def has_nodes(value: Any, job: Running) -> bool:
+    """Whether there are nodes in a result, so that the graph has to grow."""
     if type(value) is Node:
         return True
     inside = children(value)

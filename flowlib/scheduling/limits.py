@@ -1,15 +1,28 @@
 """How many nodes may run at once: slots of the whole run, and of the pools that nodes name.
 
-Theory of operation: ready nodes lie in one heap. A node that comes to the top while its pool is full is parked beside
-it; each slot that its pool gives back brings one parked node, the best, back into the heap. So a node is moved a bounded
-number of times, and ten thousand nodes behind a pool of one slot cost no more than without the pool.
+Theory of operation: ready nodes lie in one heap, except that a wave of many is sorted once, which costs a third of as
+many pushes. A node that comes to the top while its pool is full is parked beside it; each slot that its pool gives back
+brings one parked node, the best, back into the heap. So a node is moved a bounded number of times, and ten thousand nodes
+behind a pool of one slot cost no more than without the pool.
+
+A node of a quick task takes a share of a slot, so that many of them make one job. Slots are counted in `SLOT` units.
 """
 
 import heapq
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from flowlib.ids import NodeId
 from flowlib.scheduling.priority import Rank
+
+SLOT = 1 << 12
+"""Units of a slot; the smallest share of one is a single unit."""
+
+_WAVE = 32
+"""Fewer nodes than this are pushed one by one."""
+
+
+def _whole(node: NodeId) -> int:
+    return SLOT
 
 
 class ReadyQueue:
@@ -18,17 +31,22 @@ class ReadyQueue:
     Args:
         slots: How many nodes may hold a slot at once.
         pools: The same by pool name.
+        units_of: What share of a slot a node takes, in units; asked when it starts.
 
     Cost: O(log nodes) for each operation.
     """
 
-    __slots__ = ("_free", "_free_in", "_heap", "_parked", "_pool_of", "_size_of")
+    __slots__ = ("_free", "_free_in", "_heap", "_held", "_parked", "_pool_of", "_size_of", "_units_of", "_wave")
 
-    def __init__(self, slots: int, pools: Mapping[str, int]) -> None:
-        self._free = slots
+    def __init__(self, slots: int, pools: Mapping[str, int], units_of: Callable[[NodeId], int] = _whole) -> None:
+        self._free = slots * SLOT
+        self._units_of = units_of
+        self._held: dict[NodeId, int] = {}
         self._size_of = dict(pools)
         self._free_in = dict(pools)
         self._heap: list[Rank] = []
+        self._wave: list[Rank] = []
+        """Sorted, the best last."""
         self._parked: dict[str, list[Rank]] = {name: [] for name in pools}
         self._pool_of: dict[NodeId, str] = {}
 
@@ -52,24 +70,48 @@ class ReadyQueue:
             self._pool_of[rank[3]] = pool
         heapq.heappush(self._heap, rank)
 
+    def push_many(self, ranks: Sequence[Rank]) -> None:
+        """Add ready nodes that name no pool."""
+        if len(ranks) >= max(_WAVE, len(self._wave) // 4):  # merging into a longer wave would cost more than pushing
+            self._wave += ranks
+            self._wave.sort(reverse=True)
+        else:
+            for rank in ranks:
+                heapq.heappush(self._heap, rank)
+
     def take(self) -> NodeId | None:
         """Give the best node that fits its slots; None if there is none."""
-        while self._free > 0 and self._heap:
-            rank = heapq.heappop(self._heap)
-            pool = self._pool_of.get(rank[3])
-            if pool is None:
-                self._free -= 1
-                return rank[3]
-            if self._free_in[pool] > 0:
-                self._free -= 1
+        heap, wave = self._heap, self._wave
+        while heap or wave:
+            in_wave = not heap or (bool(wave) and wave[-1] < heap[0])
+            rank = wave[-1] if in_wave else heap[0]
+            node = rank[3]
+            units = self._units_of(node)
+            if units > self._free:
+                return None
+            if in_wave:
+                wave.pop()
+            else:
+                heapq.heappop(heap)
+            pool = self._pool_of.get(node)
+            if pool is not None:
+                if self._free_in[pool] <= 0:
+                    heapq.heappush(self._parked[pool], rank)
+                    continue
                 self._free_in[pool] -= 1
-                return rank[3]
-            heapq.heappush(self._parked[pool], rank)
+            self._free -= units
+            if units != SLOT:
+                self._held[node] = units
+            return node
         return None
+
+    def units_held(self, node: NodeId) -> int:
+        """Return what share of a slot a node that was taken holds."""
+        return self._held.get(node, SLOT)
 
     def release(self, node: NodeId) -> None:
         """Take back the slots of a node."""
-        self._free += 1
+        self._free += self._held.pop(node, SLOT)
         pool = self._pool_of.pop(node, None)
         if pool is not None:
             self._free_in[pool] += 1

@@ -1,4 +1,9 @@
-"""What the scheduler is told (facts) and what it asks for (commands). Plain frozen values; ids only, never nodes."""
+"""What the scheduler is told (facts) and what it asks for (commands). Plain frozen values; ids only, never nodes.
+
+What happens to thousands of nodes in a row (deciding, starting, ending well, dropping) is told of many at once.
+"""
+
+from collections.abc import Sequence
 
 import attrs
 
@@ -7,10 +12,10 @@ from flowlib.ids import NodeId
 
 
 @attrs.frozen(kw_only=True)
-class NodePlan:
-    """What the scheduler needs to know about one node."""
+class Traits:
+    """What the scheduler needs to know about a node beside its edges; shared by the calls of one task."""
 
-    dependencies: tuple[NodeId, ...]
+    task: str = ""
     pool: str | None = None
     """Name of the slots it competes for."""
     always: bool = False
@@ -28,7 +33,9 @@ class NodePlan:
 class Grown:
     """Nodes joined the graph; their ids continue where the last fact ended."""
 
-    plans: tuple[NodePlan, ...]
+    dependencies: Sequence[tuple[NodeId, ...]]
+    traits: Sequence[Traits]
+    """As many as there are new nodes, like `dependencies`."""
     targets: tuple[NodeId, ...] = ()
     """Nodes whose values somebody waits for: they are never dropped."""
     parent: NodeId | None = None
@@ -36,17 +43,25 @@ class Grown:
 
 
 @attrs.frozen
-class Hit:
-    """A stored result of the node may be reused."""
+class Paced:
+    """Calls of a task are so quick that `per_slot` of them, one after the other, are worth a slot; 1 for others."""
 
-    node: NodeId
+    task: str
+    per_slot: int
+
+
+@attrs.frozen
+class Hit:
+    """Stored results of the nodes may be reused."""
+
+    nodes: Sequence[NodeId]
 
 
 @attrs.frozen
 class Missed:
-    """The node has to run."""
+    """The nodes have to run."""
 
-    node: NodeId
+    nodes: Sequence[NodeId]
 
 
 @attrs.frozen
@@ -72,8 +87,15 @@ class Unblocked:
 
 
 @attrs.frozen
+class Done:
+    """The nodes' jobs are over and gave values."""
+
+    nodes: Sequence[NodeId]
+
+
+@attrs.frozen
 class Ended:
-    """The node's job is over. `has_value` is True for a failure that is kept as a value."""
+    """The node's job is over, however it ended. `has_value` is True for a failure that is kept as a value."""
 
     node: NodeId
     state: NodeState
@@ -112,7 +134,9 @@ class Stopping:
     """Start nothing new; let what runs finish."""
 
 
-Fact = Grown | Hit | Missed | Deferred | Blocked | Unblocked | Ended | Expanded | Lost | ValueLost | Stopping
+Fact = (
+    Grown | Paced | Hit | Missed | Deferred | Blocked | Unblocked | Done | Ended | Expanded | Lost | ValueLost | Stopping
+)
 
 
 # ---- commands
@@ -130,6 +154,13 @@ class Start:
     """Run the node's job."""
 
     node: NodeId
+
+
+@attrs.frozen
+class StartQuick:
+    """Run the nodes' jobs one after the other: all are quick, and together they hold one slot."""
+
+    nodes: tuple[NodeId, ...]
 
 
 @attrs.frozen
@@ -156,9 +187,9 @@ class Cancel:
 
 @attrs.frozen
 class Drop:
-    """Nobody will ask for the node's value any more."""
+    """Nobody will ask for the nodes' values any more."""
 
-    node: NodeId
+    nodes: tuple[NodeId, ...]
 
 
-Command = Decide | Start | Assemble | Skip | Cancel | Drop
+Command = Decide | Start | StartQuick | Assemble | Skip | Cancel | Drop

@@ -7,36 +7,37 @@ rule is what dask's ordering is after, too).
 from collections.abc import Sequence
 
 from flowlib.ids import NodeId
-from flowlib.scheduling.messages import NodePlan
+from flowlib.scheduling.messages import Traits
 
 Rank = tuple[float, float, int, NodeId]
 """The sort key of a ready node; the smallest starts first."""
 
 
-def remaining_paths(plans: Sequence[NodePlan], first: int = 0, then_s: float = 0.0) -> list[float]:
+def remaining_paths(
+    dependencies: Sequence[tuple[NodeId, ...]], traits: Sequence[Traits], first: int = 0, then_s: float = 0.0
+) -> list[float]:
     """Return for each node the seconds of the longest path from its start to the end of the graph.
 
     Args:
-        plans: One per node, dependencies before dependents.
+        dependencies: One tuple per node, dependencies before dependents.
+        traits: One per node, for its weight.
         first: Id of the first of them; dependencies on older nodes are left out, since those have mostly started.
         then_s: Seconds of what follows when all of them are done.
 
     Cost: O(nodes + edges).
 
-    >>> a, b = NodePlan(dependencies=(), weight_s=2.0), NodePlan(dependencies=(NodeId(0),), weight_s=3.0)
-    >>> remaining_paths([a, b])
+    >>> remaining_paths([(), (NodeId(0),)], [Traits(weight_s=2.0), Traits(weight_s=3.0)])
     [5.0, 3.0]
     """
-    below = [then_s] * len(plans)
-    for number in range(len(plans) - 1, -1, -1):
-        plan = plans[number]
-        remaining_s = below[number] = below[number] + plan.weight_s
-        for dependency in plan.dependencies:
+    below = [then_s] * len(traits)
+    for number in range(len(traits) - 1, -1, -1):
+        remaining_s = below[number] = below[number] + traits[number].weight_s
+        for dependency in dependencies[number]:
             if dependency >= first and below[dependency - first] < remaining_s:
                 below[dependency - first] = remaining_s
     return below
 
 
-def rank(node: NodeId, plan: NodePlan, remaining_s: float, depth: int) -> Rank:
+def rank(node: NodeId, traits: Traits, remaining_s: float, depth: int) -> Rank:
     """Return the sort key of a ready node."""
-    return (-plan.priority, -remaining_s, -depth, node)
+    return (-traits.priority, -remaining_s, -depth, node)

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from flowlib.errors import InternalError
 from flowlib.events import NodeState
 from flowlib.ids import NodeId
-from flowlib.scheduling.limits import ReadyQueue
+from flowlib.scheduling.limits import SLOT, ReadyQueue
 from flowlib.scheduling.messages import (
     Assemble,
     Blocked,
@@ -26,6 +26,7 @@ from flowlib.scheduling.messages import (
     Command,
     Decide,
     Deferred,
+    Done,
     Drop,
     Ended,
     Expanded,
@@ -34,8 +35,10 @@ from flowlib.scheduling.messages import (
     Hit,
     Lost,
     Missed,
+    Paced,
     Skip,
     Start,
+    StartQuick,
     Stopping,
     Unblocked,
     ValueLost,
@@ -50,11 +53,14 @@ class Scheduler:
     Args:
         slots: How many jobs may run at once.
         pools: Slots by pool name.
+        decides: Whether there is anything to decide; without a store every node is a miss, and nobody is asked.
     """
 
-    def __init__(self, slots: int, pools: Mapping[str, int] | None = None) -> None:
+    def __init__(self, slots: int, pools: Mapping[str, int] | None = None, *, decides: bool = True) -> None:
+        self._decides = decides
         self._table = NodeTable()
-        self._queue = ReadyQueue(slots, pools or {})
+        self._queue = ReadyQueue(slots, pools or {}, self._units_of)
+        self._per_slot: dict[str, int] = {}
         self._waiters: dict[NodeId, list[tuple[NodeId, bool]]] = {}
         """Nodes that wait for another to end for a reason other than a first end of an input, and whether they need
         its value: same key, children, an input that is made again."""
@@ -70,11 +76,13 @@ class Scheduler:
         self._stopping = False
         self._handlers = {
             Grown: self._grown,
+            Paced: self._paced,
             Hit: self._hit,
             Missed: self._missed,
             Deferred: self._deferred,
             Blocked: self._blocked,
             Unblocked: self._unblocked,
+            Done: self._done,
             Ended: self._ended,
             Expanded: self._expanded,
             Lost: self._lost,
@@ -98,7 +106,7 @@ class Scheduler:
 
     def has_value(self, node: NodeId) -> bool:
         """Whether a node has ended with a value, a kept failure included."""
-        return self._table.has_value[node]
+        return bool(self._table.has_value[node])
 
     def consumers_left(self, node: NodeId) -> int:
         """Return how many nodes and targets may still ask for a node's value."""
@@ -119,11 +127,13 @@ class Scheduler:
             if self._ended_now:
                 self._settle()
         self._start_what_fits()
-        self._drop_unwanted()
-        asked = tuple([node for node in self._decide if node in self._undecided])
-        if asked:
-            self._commands.append(Decide(asked))
-        self._decide.clear()
+        if self._unwanted:
+            self._drop_unwanted()
+        if self._decide:
+            asked = tuple([node for node in self._decide if node in self._undecided])
+            if asked:
+                self._commands.append(Decide(asked))
+            self._decide.clear()
         commands, self._commands = self._commands, []
         return commands
 
@@ -131,35 +141,50 @@ class Scheduler:
 
     def _grown(self, fact: Grown) -> None:
         table = self._table
-        if not all(self._queue.knows_pool(plan.pool) for plan in fact.plans):
+        if not all(self._queue.knows_pool(pool) for pool in {traits.pool for traits in fact.traits}):
             raise InternalError("A node names a pool that the scheduler does not know.", {}, "Please report it.")
-        new, has_told = table.add(fact), table.has_told
+        new, has_told, first = table.add(fact), table.has_told, len(table.states) - len(fact.dependencies)
         self._n_open += len(new)
         for number in new:
-            node, plan = NodeId(number), table.plans[number]
+            node, needed = NodeId(number), table.dependencies[number]
             lacking: NodeId | None = None
-            for dependency in plan.dependencies:
-                if not has_told[dependency]:
-                    table.n_missing[node] += 1
-                elif table.states[dependency] not in FINAL_STATES:  # it is made again
-                    self._waiters.setdefault(dependency, []).append((node, True))
-                    table.n_missing[node] += 1
-                elif not table.has_value[dependency] and not plan.always:
-                    lacking = dependency
+            if needed and needed[0] >= first and min(needed) >= first:  # all as new as itself: the common case
+                table.n_missing[node] = len(needed)
+            else:
+                for dependency in needed:
+                    if not has_told[dependency]:
+                        table.n_missing[node] += 1
+                    elif table.states[dependency] not in FINAL_STATES:  # it is made again
+                        self._waiters.setdefault(dependency, []).append((node, True))
+                        table.n_missing[node] += 1
+                    elif not table.has_value[dependency] and not table.traits[node].always:
+                        lacking = dependency
             if lacking is not None:
                 self._skip(node, lacking)
-            elif self._stopping and not plan.always:
+            elif self._is_stopped(node):
                 self._cancel(node)
             elif table.n_missing[node] == 0:
                 self._inputs_there(node)
 
+    def _paced(self, fact: Paced) -> None:
+        self._per_slot[fact.task] = min(max(1, fact.per_slot), SLOT)
+
     def _hit(self, fact: Hit) -> None:
-        self._check_decision(fact.node, "hit")
-        self._end(fact.node, "hit", has_value=True)
+        for node in fact.nodes:
+            self._check_decision(node, "hit")
+            self._end(node, "hit", has_value=True)
 
     def _missed(self, fact: Missed) -> None:
-        self._check_decision(fact.node, "missed")
-        self._to_queue(fact.node)
+        table, ranks = self._table, []
+        for node in fact.nodes:
+            self._check_decision(node, "missed")
+            if self._is_stopped(node):
+                self._cancel(node)
+            elif table.traits[node].pool is not None:
+                self._to_queue(node)
+            else:
+                ranks.append(table.rank(node))
+        self._queue.push_many(ranks)
 
     def _deferred(self, fact: Deferred) -> None:
         node, until = fact.node, fact.until
@@ -188,6 +213,20 @@ class Scheduler:
             raise illegal(fact.node, self._state(fact.node), fact)
         self._leasing.discard(fact.node)
         self._tell((fact.node,), fact.node, needs_value=False)  # what it waited for was nobody's end but the lease's
+
+    def _done(self, fact: Done) -> None:
+        """Take note of many good ends at once: what `_ended` does for one."""
+        states, has_value, is_dropped = self._table.states, self._table.has_value, self._table.is_dropped
+        for node in fact.nodes:
+            if self._state(node) != "running":
+                raise illegal(node, states[node], "done")
+        release = self._queue.release
+        for node in fact.nodes:
+            states[node], has_value[node], is_dropped[node] = "done", True, False
+            release(node)
+        self._n_open -= len(fact.nodes)
+        self._must_run.difference_update(fact.nodes)
+        self._ended_now += fact.nodes
 
     def _ended(self, fact: Ended) -> None:
         if fact.state != "failed" and fact.has_value != (fact.state in VALUE_STATES):
@@ -246,7 +285,7 @@ class Scheduler:
         states[node] = next_state(states[node] if 0 <= node < len(states) else "unknown", cause, node)
 
     def _is_stopped(self, node: NodeId) -> bool:
-        return self._stopping and not self._table.plans[node].always
+        return self._stopping and not self._table.traits[node].always
 
     def _check_decision(self, node: NodeId, cause: str) -> None:
         """Take note that a node has been decided; one that nobody asked about cannot be."""
@@ -265,17 +304,19 @@ class Scheduler:
     def _settle(self) -> None:
         """Tell the neighbours of every node that has just ended; skipped nodes end in turn. No recursion."""
         table = self._table
-        while self._ended_now:
-            node = self._ended_now.pop()
-            self._forget(table.plans[node].dependencies)
-            self._forget(self._children.pop(node, ()))
+        for node in self._ended_now:  # it grows meanwhile
+            self._forget(table.dependencies[node])
+            if self._children:
+                self._forget(self._children.pop(node, ()))
             if table.n_consumers[node] == 0:
                 self._unwanted.append(node)
-            for waiter, needs_value in self._waiters.pop(node, ()):
-                self._tell((waiter,), node, needs_value=needs_value)
+            if self._waiters:
+                for waiter, needs_value in self._waiters.pop(node, ()):
+                    self._tell((waiter,), node, needs_value=needs_value)
             if not table.has_told[node]:
                 table.has_told[node] = True
                 self._tell(table.dependents[node], node, needs_value=True)
+        self._ended_now.clear()
 
     def _tell(self, waiters: Sequence[NodeId], ended: NodeId, *, needs_value: bool) -> None:
         """Tell nodes that one of those they wait for has ended. The inner loop of every run: once for each edge."""
@@ -285,7 +326,7 @@ class Scheduler:
         for waiter in waiters:
             if states[waiter] != "waiting":
                 continue
-            if will_do or table.plans[waiter].always:
+            if will_do or table.traits[waiter].always:
                 n_missing[waiter] -= 1
                 if not n_missing[waiter]:
                     self._inputs_there(waiter)
@@ -295,10 +336,10 @@ class Scheduler:
     def _inputs_there(self, node: NodeId) -> None:
         if node in self._children:
             self._move(node, "children-ended")
-            self._queue.push(self._table.rank(node), self._table.plans[node].pool)
+            self._queue.push(self._table.rank(node), self._table.traits[node].pool)
             return
         self._move(node, "inputs-there")
-        if node in self._must_run:
+        if not self._decides or node in self._must_run:
             self._to_queue(node)
         else:
             self._undecided.add(node)
@@ -309,7 +350,7 @@ class Scheduler:
             self._cancel(node)
             return
         self._move(node, "missed")
-        self._queue.push(self._table.rank(node), self._table.plans[node].pool)
+        self._queue.push(self._table.rank(node), self._table.traits[node].pool)
 
     def _skip(self, node: NodeId, because: NodeId) -> None:
         self._end(node, "dependency-ended-without-value", has_value=False)
@@ -332,10 +373,13 @@ class Scheduler:
     def _drop_unwanted(self) -> None:
         """Drop each value once; a later fact of the same batch may have found it a new consumer."""
         table = self._table
+        dropped = []
         for node in self._unwanted:
             if table.n_consumers[node] == 0 and table.has_value[node] and not table.is_dropped[node]:
                 table.is_dropped[node] = True
-                self._commands.append(Drop(node))
+                dropped.append(node)
+        if dropped:
+            self._commands.append(Drop(tuple(dropped)))
         self._unwanted.clear()
 
     # ---- values that were lost
@@ -349,7 +393,7 @@ class Scheduler:
         table.has_value[node] = False
         self._n_open += 1
         self._must_run.add(node)
-        for dependency in table.plans[node].dependencies:
+        for dependency in table.dependencies[node]:
             table.n_consumers[dependency] += 1
         not_started = [d for d in table.dependents[node] if table.states[d] in ("waiting", "ready")]
         self._stale.update(d for d in not_started if d not in self._children)
@@ -359,8 +403,8 @@ class Scheduler:
         """Make a waiting node wait for those of its inputs that are being made again."""
         table = self._table
         self._stale.discard(node)
-        dependencies = table.plans[node].dependencies
-        if not table.plans[node].always:
+        dependencies = table.dependencies[node]
+        if not table.traits[node].always:
             for dependency in dependencies:
                 if table.states[dependency] in FINAL_STATES and not table.has_value[dependency]:
                     self._skip(node, dependency)
@@ -377,21 +421,49 @@ class Scheduler:
 
     # ---- slots
 
+    def _units_of(self, node: NodeId) -> int:
+        """Return the share of a slot that a node takes; what is put together from children is worth a whole one."""
+        per_slot = self._per_slot.get(self._table.traits[node].task, 1)
+        return SLOT if per_slot == 1 or node in self._children else SLOT // per_slot
+
     def _start_what_fits(self) -> None:
+        quick: list[NodeId] = []
+        units_left = 0
+        states, must_look = self._table.states, bool(self._stale or self._children or self._stopping)
         while (node := self._queue.take()) is not None:
-            if self._table.states[node] != "ready":  # the run was stopped meanwhile
-                self._queue.release(node)
-            elif self._must_wait_again(node):
-                self._queue.release(node)
-                self._move(node, "input-lost")
-                if node in self._children:
-                    self._wait_for(node, self._children[node], needs_value=False)
-                else:
-                    self._wait_for_inputs(node)
-                self._settle()
-            else:
-                self._move(node, "slot-free")
+            if (must_look or states[node] != "ready") and not self._may_start(node):
+                continue
+            states[node] = "running"
+            units = self._queue.units_held(node)
+            if units == SLOT:
                 self._commands.append(Assemble(node) if node in self._children else Start(node))
+                continue
+            if units > units_left:
+                self._start_quick(quick)
+                quick, units_left = [], SLOT
+            units_left -= units
+            quick.append(node)
+        self._start_quick(quick)
+
+    def _start_quick(self, nodes: list[NodeId]) -> None:
+        if nodes:
+            self._commands.append(StartQuick(tuple(nodes)))
+
+    def _may_start(self, node: NodeId) -> bool:
+        """Whether a node that was queued may still start; if not, its slot is free again and it is where it belongs."""
+        if self._table.states[node] != "ready":  # the run was stopped meanwhile
+            self._queue.release(node)
+            return False
+        if not self._must_wait_again(node):
+            return True
+        self._queue.release(node)
+        self._move(node, "input-lost")
+        if node in self._children:
+            self._wait_for(node, self._children[node], needs_value=False)
+        else:
+            self._wait_for_inputs(node)
+        self._settle()
+        return False
 
     def _must_wait_again(self, node: NodeId) -> bool:
         """Whether something that a queued node needs was lost while it was queued."""

@@ -4,10 +4,12 @@ Lists of plain values rather than one object a node: a node costs a few machine 
 not slow the garbage collector.
 """
 
+from collections.abc import Sequence
+
 from flowlib.errors import InternalError
 from flowlib.events import NodeState
 from flowlib.ids import NodeId
-from flowlib.scheduling.messages import Grown, NodePlan
+from flowlib.scheduling.messages import Grown, Traits
 from flowlib.scheduling.priority import Rank, rank, remaining_paths
 
 
@@ -16,8 +18,9 @@ class NodeTable:
 
     Attributes:
         states: Where each node is; changed only by the scheduler, through the table in `states`.
-        plans: What each node was announced with.
-        dependents: The nodes that need each node.
+        dependencies: The nodes that each node needs.
+        traits: What each node was announced with.
+        dependents: The nodes that need each node; an empty tuple until there is one.
         n_missing: How many other nodes, or leases, each node still waits for.
         n_consumers: How many nodes and targets may still ask for each node's value.
         has_value: Whether each node has ended with a value.
@@ -27,19 +30,20 @@ class NodeTable:
     """
 
     __slots__ = (
-        *("_depths", "_remaining_s", "dependents", "has_told", "has_value"),
-        *("is_dropped", "n_consumers", "n_missing", "plans", "states"),
+        *("_depths", "_remaining_s", "dependencies", "dependents", "has_told", "has_value"),
+        *("is_dropped", "n_consumers", "n_missing", "states", "traits"),
     )
 
     def __init__(self) -> None:
         self.states: list[NodeState] = []
-        self.plans: list[NodePlan] = []
-        self.dependents: list[list[NodeId]] = []
+        self.dependencies: list[tuple[NodeId, ...]] = []
+        self.traits: list[Traits] = []
+        self.dependents: list[list[NodeId] | tuple[()]] = []
         self.n_missing: list[int] = []
         self.n_consumers: list[int] = []
-        self.has_value: list[bool] = []
-        self.is_dropped: list[bool] = []
-        self.has_told: list[bool] = []
+        self.has_value = bytearray()
+        self.is_dropped = bytearray()
+        self.has_told = bytearray()
         self._remaining_s: list[float] = []
         self._depths: list[int] = []
 
@@ -49,43 +53,52 @@ class NodeTable:
         Raises:
             InternalError: The fact names a node that does not exist; nothing has been changed.
         """
-        first, n_new = len(self.states), len(fact.plans)
+        first, n_new = len(self.states), len(fact.dependencies)
         self._check(fact, first)
         parent = fact.parent
-        self._remaining_s += remaining_paths(fact.plans, first, 0.0 if parent is None else self._remaining_s[parent])
-        least_depth = 0 if parent is None else self._depths[parent] + 1
+        then_s = 0.0 if parent is None else self._remaining_s[parent]
+        self._remaining_s += remaining_paths(fact.dependencies, fact.traits, first, then_s)
         self.states += ["waiting"] * n_new
-        self.plans += fact.plans
-        self.dependents += [[] for _ in fact.plans]
+        self.dependencies += fact.dependencies
+        self.traits += fact.traits
+        self.dependents += [()] * n_new
         self.n_missing += [0] * n_new
         self.n_consumers += [0] * n_new
-        self.has_value += [False] * n_new
-        self.is_dropped += [False] * n_new
-        self.has_told += [False] * n_new
-        depths, dependents, n_consumers = self._depths, self.dependents, self.n_consumers
-        for node, plan in enumerate(fact.plans, first):
-            depth = least_depth
-            for dependency in plan.dependencies:
-                if depths[dependency] >= depth:
-                    depth = depths[dependency] + 1
-                dependents[dependency].append(NodeId(node))
-                n_consumers[dependency] += 1
-            depths.append(depth)
+        self.has_value += bytes(n_new)
+        self.is_dropped += bytes(n_new)
+        self.has_told += bytes(n_new)
+        self._add_edges(fact.dependencies, first, 0 if parent is None else self._depths[parent] + 1)
         for target in fact.targets:
             self.n_consumers[target] += 1
         return range(first, first + n_new)
 
+    def _add_edges(self, dependencies: Sequence[tuple[NodeId, ...]], first: int, least_depth: int) -> None:
+        depths, dependents, n_consumers = self._depths, self.dependents, self.n_consumers
+        for node, needed in enumerate(dependencies, first):
+            depth = least_depth
+            for dependency in needed:
+                if depths[dependency] >= depth:
+                    depth = depths[dependency] + 1
+                others = dependents[dependency]
+                if type(others) is list:
+                    others.append(NodeId(node))
+                else:
+                    dependents[dependency] = [NodeId(node)]
+                n_consumers[dependency] += 1
+            depths.append(depth)
+
     def rank(self, node: NodeId) -> Rank:
         """Return the sort key of a ready node; the smallest starts first."""
-        return rank(node, self.plans[node], self._remaining_s[node], self._depths[node])
+        return rank(node, self.traits[node], self._remaining_s[node], self._depths[node])
 
     def _check(self, fact: Grown, first: int) -> None:
-        for node, plan in enumerate(fact.plans, first):
-            dependencies = plan.dependencies
-            if dependencies and not (min(dependencies) >= 0 and max(dependencies) < node):
-                raise _unknown(max(dependencies), f"a dependency of node {node}")
+        if len(fact.dependencies) != len(fact.traits):
+            raise _unknown(NodeId(first + len(fact.traits)), "a node without traits")
+        for node, needed in enumerate(fact.dependencies, first):
+            if needed and not (min(needed) >= 0 and max(needed) < node):
+                raise _unknown(max(needed), f"a dependency of node {node}")
         for target in fact.targets:
-            if not 0 <= target < first + len(fact.plans):
+            if not 0 <= target < first + len(fact.dependencies):
                 raise _unknown(target, "a target")
         if fact.parent is not None and not 0 <= fact.parent < first:
             raise _unknown(fact.parent, "a parent")

@@ -8,6 +8,7 @@ from flowlib.ids import NodeId
 from flowlib.scheduling import messages as m
 from flowlib.scheduling.scheduler import Scheduler
 from flowlib.scheduling.states import FINAL_STATES
+from tests.scheduling.plans import Plan, grown
 
 
 def ids(*numbers: int) -> tuple[NodeId, ...]:
@@ -17,24 +18,24 @@ def ids(*numbers: int) -> tuple[NodeId, ...]:
 
 def plan(
     *dependencies: int, pool: str | None = None, always: bool = False, priority: float = 0.0, weight_s: float = 1.0
-) -> m.NodePlan:
+) -> Plan:
     """Return a node's plan, dependencies first."""
-    return m.NodePlan(dependencies=ids(*dependencies), pool=pool, always=always, priority=priority, weight_s=weight_s)
+    return Plan(dependencies=ids(*dependencies), pool=pool, always=always, priority=priority, weight_s=weight_s)
 
 
 class Told:
     """A scheduler, and facts about nodes by number."""
 
-    def __init__(self, *plans: m.NodePlan, targets: tuple[int, ...] = (), slots: int = 4, **pools: int) -> None:
+    def __init__(self, *plans: Plan, targets: tuple[int, ...] = (), slots: int = 4, **pools: int) -> None:
         self.scheduler = Scheduler(slots, pools)
-        self.commands = self.scheduler.handle([m.Grown(plans, ids(*targets))])
+        self.commands = self.scheduler.handle([grown(plans, ids(*targets))])
 
     def tell(self, *facts: m.Fact) -> list[m.Command]:
         self.commands = self.scheduler.handle(facts)
         return self.commands
 
     def missed(self, *nodes: int) -> list[m.Command]:
-        return self.tell(*[m.Missed(node) for node in ids(*nodes)])
+        return self.tell(*[m.Missed((node,)) for node in ids(*nodes)])
 
     def done(self, *nodes: int) -> list[m.Command]:
         return self.tell(*[m.Ended(node, "done", has_value=True) for node in ids(*nodes)])
@@ -67,9 +68,9 @@ def test_a_chain_goes_node_by_node_and_values_leave_behind_it() -> None:
     assert told.missed(0) == start(0)
     assert told.done(0) == [decide(1)]
     assert told.missed(1) == start(1)
-    assert told.done(1) == [m.Drop(NodeId(0)), decide(2)]
+    assert told.done(1) == [m.Drop((NodeId(0),)), decide(2)]
     assert told.missed(2) == start(2)
-    assert told.done(2) == [m.Drop(NodeId(1))]
+    assert told.done(2) == [m.Drop((NodeId(1),))]
     assert told.scheduler.is_finished
     assert told.scheduler.consumers_left(NodeId(2)) == 1
 
@@ -79,9 +80,9 @@ def test_hits_run_nothing_and_let_their_dependents_be_decided_in_one_wave() -> N
     told = Told(plan(), plan(), plan(0), plan(1), plan(2, 3), targets=(4,))
 
     assert told.commands == [decide(0, 1)]
-    assert set(told.tell(m.Hit(NodeId(0)), m.Hit(NodeId(1)))) == {decide(2, 3)}
-    assert told.tell(m.Hit(NodeId(2)), m.Hit(NodeId(3)))[-1] == decide(4)
-    told.tell(m.Hit(NodeId(4)))
+    assert set(told.tell(m.Hit((NodeId(0),)), m.Hit((NodeId(1),)))) == {decide(2, 3)}
+    assert told.tell(m.Hit((NodeId(2),)), m.Hit((NodeId(3),)))[-1] == decide(4)
+    told.tell(m.Hit((NodeId(4),)))
     assert told.states() == ["cached"] * 5
 
 
@@ -99,7 +100,7 @@ def test_a_value_that_nobody_asked_for_is_dropped_at_once() -> None:
     told = Told(plan())
     told.missed(0)
 
-    assert told.done(0) == [m.Drop(NodeId(0))]
+    assert told.done(0) == [m.Drop((NodeId(0),))]
 
 
 def test_an_empty_graph_is_finished() -> None:
@@ -121,7 +122,7 @@ def test_depth_decides_between_equal_paths_and_construction_between_equal_depths
     """Going deep keeps few values alive."""
     told = Told(plan(), plan(0), plan(), plan(), plan(priority=1), slots=1)
     told.missed(4)
-    told.tell(m.Hit(NodeId(0)))
+    told.tell(m.Hit((NodeId(0),)))
     told.missed(3, 2, 1)
 
     order = []
@@ -145,12 +146,12 @@ def test_children_are_ranked_as_part_of_the_path_they_hold_up() -> None:
     told.missed(0)
     told.missed(2)
 
-    told.tell(m.Grown((plan(), plan()), parent=NodeId(0)), m.Expanded(NodeId(0), ids(3, 4)))
+    told.tell(grown((plan(), plan()), parent=NodeId(0)), m.Expanded(NodeId(0), ids(3, 4)))
     assert told.commands == [*start(2), decide(3, 4)]
     told.missed(3, 4)
-    assert told.done(2) == [*start(3), m.Drop(NodeId(2))]
+    assert told.done(2) == [*start(3), m.Drop((NodeId(2),))]
 
-    told.tell(m.Grown((plan(),), parent=NodeId(3)), m.Expanded(NodeId(3), ids(5)))
+    told.tell(grown((plan(),), parent=NodeId(3)), m.Expanded(NodeId(3), ids(5)))
     assert told.commands == [*start(4), decide(5)]
     told.missed(5)
     assert told.done(4) == start(5)
@@ -173,15 +174,15 @@ def test_a_pool_limits_its_nodes_and_nobody_else() -> None:
     told = Told(plan(pool="db"), plan(pool="db"), plan(), plan(pool="gpu"), slots=4, db=1, gpu=2)
 
     assert told.missed(0, 1, 2, 3) == start(0, 2, 3)
-    assert told.done(2) == [m.Drop(NodeId(2))]
-    assert told.done(0) == [*start(1), m.Drop(NodeId(0))]
+    assert told.done(2) == [m.Drop((NodeId(2),))]
+    assert told.done(0) == [*start(1), m.Drop((NodeId(0),))]
 
 
 def test_a_pool_can_be_added_before_the_nodes_that_name_it() -> None:
     """Pools come with the policies of nodes, also of those that join later."""
     told = Told()
     told.scheduler.add_pool("db", 1)
-    told.tell(m.Grown((plan(pool="db"), plan(pool="db"))))
+    told.tell(grown((plan(pool="db"), plan(pool="db"))))
 
     assert told.missed(0, 1) == start(0)
 
@@ -191,10 +192,10 @@ def test_a_node_put_together_takes_a_slot_too() -> None:
     told = Told(plan(), plan(), plan(), slots=1)
     told.missed(0)
     told.missed(1, 2)
-    told.tell(m.Grown((plan(),)), m.Expanded(NodeId(0), ids(3)))
+    told.tell(grown((plan(),)), m.Expanded(NodeId(0), ids(3)))
     assert told.commands[0] == m.Start(NodeId(1))
 
-    assert told.tell(m.Hit(NodeId(3))) == []
+    assert told.tell(m.Hit((NodeId(3),))) == []
     assert told.states()[0] == "ready"
     assert told.done(1)[0] == m.Assemble(NodeId(0))
 
@@ -218,7 +219,7 @@ def test_a_kept_failure_is_a_value() -> None:
 
     assert told.failed(0, kept=True) == [decide(1)]
     told.missed(1)
-    assert told.done(1) == [m.Drop(NodeId(0)), m.Drop(NodeId(1))]
+    assert told.done(1) == [m.Drop((NodeId(0), NodeId(1)))]
 
 
 def test_always_runs_after_failures_but_not_before_they_have_happened() -> None:
@@ -238,9 +239,9 @@ def test_a_new_node_on_a_failed_one_is_skipped_when_it_joins() -> None:
     told.missed(0)
     told.failed(0)
 
-    told.tell(m.Grown((plan(0), plan(1), plan())))
+    told.tell(grown((plan(0), plan(1), plan())))
     assert told.commands == [m.Skip(NodeId(1), NodeId(0)), m.Skip(NodeId(2), NodeId(1)), decide(3)]
-    assert told.tell(m.Grown((plan(2),))) == [m.Skip(NodeId(4), NodeId(2))]
+    assert told.tell(grown((plan(2),))) == [m.Skip(NodeId(4), NodeId(2))]
 
 
 def test_a_new_always_node_waits_for_every_input_though_one_was_skipped_as_it_joined() -> None:
@@ -249,7 +250,7 @@ def test_a_new_always_node_waits_for_every_input_though_one_was_skipped_as_it_jo
     told.missed(0, 1)
     told.failed(0)
 
-    told.tell(m.Grown((plan(0), plan(1, 2, always=True))))
+    told.tell(grown((plan(0), plan(1, 2, always=True))))
     assert told.states()[2:] == ["skipped", "waiting"]
     assert told.done(1) == [decide(3)]
 
@@ -261,7 +262,7 @@ def test_a_deferred_node_is_decided_again_when_the_other_has_ended() -> None:
     """Two nodes with one key run once; if the first fails, the second tries itself."""
     for end in (m.Ended(NodeId(0), "done", has_value=True), m.Ended(NodeId(0), "failed", has_value=False)):
         told = Told(plan(), plan())
-        assert told.tell(m.Missed(NodeId(0)), m.Deferred(NodeId(1), NodeId(0))) == start(0)
+        assert told.tell(m.Missed((NodeId(0),)), m.Deferred(NodeId(1), NodeId(0))) == start(0)
 
         assert told.tell(end)[-1] == decide(1)
 
@@ -294,12 +295,12 @@ def test_an_expanded_node_is_put_together_when_its_children_have_ended() -> None
     told = Told(plan(), plan(0), slots=1)
     told.missed(0)
 
-    told.tell(m.Grown((plan(), plan(2))), m.Expanded(NodeId(0), ids(2, 3)))
+    told.tell(grown((plan(), plan(2))), m.Expanded(NodeId(0), ids(2, 3)))
     assert told.commands == [decide(2)]
     assert told.missed(2) == start(2)
     assert told.done(2) == [decide(3)]
-    assert told.tell(m.Hit(NodeId(3))) == [m.Assemble(NodeId(0))]
-    assert told.done(0) == [m.Drop(NodeId(2)), m.Drop(NodeId(3)), decide(1)]
+    assert told.tell(m.Hit((NodeId(3),))) == [m.Assemble(NodeId(0))]
+    assert told.done(0) == [m.Drop((NodeId(2), NodeId(3))), decide(1)]
 
 
 def test_children_that_have_ended_already_are_put_together_at_once() -> None:
@@ -316,21 +317,21 @@ def test_no_children_at_all_is_fine() -> None:
     told = Told(plan())
     told.missed(0)
 
-    assert told.tell(m.Grown(()), m.Expanded(NodeId(0), ())) == [m.Assemble(NodeId(0))]
+    assert told.tell(grown(()), m.Expanded(NodeId(0), ())) == [m.Assemble(NodeId(0))]
 
 
 def test_a_failing_child_leaves_the_answer_to_the_engine() -> None:
     """It is asked to put the rest together, and says what becomes of the parent."""
     told = Told(plan(), plan(0))
     told.missed(0)
-    told.tell(m.Grown((plan(), plan())), m.Expanded(NodeId(0), ids(2, 3)))
+    told.tell(grown((plan(), plan())), m.Expanded(NodeId(0), ids(2, 3)))
     told.missed(2, 3)
 
     assert told.failed(2) == []
     assert told.done(3) == [m.Assemble(NodeId(0))]
     assert told.tell(m.Ended(NodeId(0), "skipped", has_value=False)) == [
         m.Skip(NodeId(1), NodeId(0)),
-        m.Drop(NodeId(3)),
+        m.Drop((NodeId(3),)),
     ]
 
 
@@ -338,26 +339,26 @@ def test_expansions_nest() -> None:
     """A child may return nodes, too; each level is put together in turn."""
     told = Told(plan(), slots=1)
     told.missed(0)
-    told.tell(m.Grown((plan(),), parent=NodeId(0)), m.Expanded(NodeId(0), ids(1)))
+    told.tell(grown((plan(),), parent=NodeId(0)), m.Expanded(NodeId(0), ids(1)))
     told.missed(1)
-    told.tell(m.Grown((plan(),), parent=NodeId(1)), m.Expanded(NodeId(1), ids(2)))
+    told.tell(grown((plan(),), parent=NodeId(1)), m.Expanded(NodeId(1), ids(2)))
 
-    assert told.tell(m.Hit(NodeId(2))) == [m.Assemble(NodeId(1))]
-    assert told.done(1) == [m.Assemble(NodeId(0)), m.Drop(NodeId(2))]
-    assert told.done(0) == [m.Drop(NodeId(1)), m.Drop(NodeId(0))]
+    assert told.tell(m.Hit((NodeId(2),))) == [m.Assemble(NodeId(1))]
+    assert told.done(1) == [m.Assemble(NodeId(0)), m.Drop((NodeId(2),))]
+    assert told.done(0) == [m.Drop((NodeId(1), NodeId(0)))]
 
 
 def test_what_was_put_together_may_hold_nodes_again() -> None:
     """Then it waits once more, for those."""
     told = Told(plan())
     told.missed(0)
-    told.tell(m.Grown((plan(),)), m.Expanded(NodeId(0), ids(1)))
-    assert told.tell(m.Hit(NodeId(1))) == [m.Assemble(NodeId(0))]
+    told.tell(grown((plan(),)), m.Expanded(NodeId(0), ids(1)))
+    assert told.tell(m.Hit((NodeId(1),))) == [m.Assemble(NodeId(0))]
 
-    told.tell(m.Grown((plan(),)), m.Expanded(NodeId(0), ids(2)))
-    assert told.commands == [m.Drop(NodeId(1)), decide(2)]
-    assert told.tell(m.Hit(NodeId(2))) == [m.Assemble(NodeId(0))]
-    assert told.done(0) == [m.Drop(NodeId(2)), m.Drop(NodeId(0))]
+    told.tell(grown((plan(),)), m.Expanded(NodeId(0), ids(2)))
+    assert told.commands == [m.Drop((NodeId(1),)), decide(2)]
+    assert told.tell(m.Hit((NodeId(2),))) == [m.Assemble(NodeId(0))]
+    assert told.done(0) == [m.Drop((NodeId(2), NodeId(0)))]
 
 
 def test_a_value_is_not_dropped_when_the_same_batch_finds_it_a_consumer() -> None:
@@ -367,10 +368,10 @@ def test_a_value_is_not_dropped_when_the_same_batch_finds_it_a_consumer() -> Non
     told.done(0)
     told.missed(1)
 
-    commands = told.tell(m.Ended(NodeId(1), "done", has_value=True), m.Grown((plan(0),)), m.Expanded(NodeId(2), ids(3)))
+    commands = told.tell(m.Ended(NodeId(1), "done", has_value=True), grown((plan(0),)), m.Expanded(NodeId(2), ids(3)))
 
-    assert m.Drop(NodeId(0)) not in commands
-    assert told.tell(m.Hit(NodeId(3))) == [m.Assemble(NodeId(2)), m.Drop(NodeId(0))]
+    assert m.Drop((NodeId(0),)) not in commands
+    assert told.tell(m.Hit((NodeId(3),))) == [m.Assemble(NodeId(2)), m.Drop((NodeId(0),))]
 
 
 # ---- stopping
@@ -383,7 +384,7 @@ def test_stopping_cancels_what_has_not_started_and_lets_the_rest_finish() -> Non
 
     assert told.tell(m.Stopping()) == [m.Cancel(NodeId(1)), m.Cancel(NodeId(2)), m.Cancel(NodeId(3))]
     assert not told.scheduler.is_finished
-    assert told.done(0) == [m.Drop(NodeId(0))]
+    assert told.done(0) == [m.Drop((NodeId(0),))]
     assert told.scheduler.is_finished
 
 
@@ -403,7 +404,7 @@ def test_a_node_cancelled_in_a_batch_is_not_decided_in_it() -> None:
 
     assert told.tell(m.Ended(NodeId(0), "done", has_value=True), m.Stopping()) == [
         m.Cancel(NodeId(1)),
-        m.Drop(NodeId(0)),
+        m.Drop((NodeId(0),)),
     ]
 
 
@@ -440,7 +441,7 @@ def test_growth_after_a_stop_is_cancelled_and_its_parent_is_put_together() -> No
     told.missed(0)
     told.tell(m.Stopping())
 
-    told.tell(m.Grown((plan(), plan(1), plan(always=True))), m.Expanded(NodeId(0), ids(2)))
+    told.tell(grown((plan(), plan(1), plan(always=True))), m.Expanded(NodeId(0), ids(2)))
     assert told.commands == [m.Cancel(NodeId(1)), m.Cancel(NodeId(2)), m.Assemble(NodeId(0)), decide(3)]
 
 
@@ -448,7 +449,7 @@ def test_children_that_run_are_finished_and_put_together_after_a_stop() -> None:
     """What was paid for is kept: the parent is not new work."""
     told = Told(plan())
     told.missed(0)
-    told.tell(m.Grown((plan(),)), m.Expanded(NodeId(0), ids(1)))
+    told.tell(grown((plan(),)), m.Expanded(NodeId(0), ids(1)))
     told.missed(1)
 
     assert told.tell(m.Stopping()) == []
@@ -494,7 +495,7 @@ def run_all(scheduler: Scheduler, commands: list[m.Command]) -> int:
         facts: list[m.Fact] = []
         for command in commands:
             if isinstance(command, m.Decide):
-                facts += [m.Missed(node) for node in command.nodes]
+                facts += [m.Missed((node,)) for node in command.nodes]
             elif isinstance(command, m.Start):
                 facts.append(m.Ended(command.node, "done", has_value=True))
         commands = scheduler.handle(facts)
@@ -509,7 +510,7 @@ def test_work_is_linear_in_nodes_and_edges(n: int, shape: str, monkeypatch: pyte
     plans = [plan(*([] if number == 0 else [number - 1] if shape == "chain" else [0])) for number in range(n)]
     scheduler = Scheduler(8)
 
-    n_commands = run_all(scheduler, scheduler.handle([m.Grown(tuple(plans))]))
+    n_commands = run_all(scheduler, scheduler.handle([grown(tuple(plans))]))
 
     assert scheduler.is_finished
     assert told[0] == n - 1
@@ -535,7 +536,7 @@ def test_growing_one_by_one_copies_nothing_of_what_is_there() -> None:
     table.states = CountingList(table.states)  # type: ignore[assignment]
     CountingList.n_copied = 0
     for number in range(1, 2_000):
-        told.tell(m.Grown((plan(),), parent=NodeId(number - 1)), m.Expanded(NodeId(number - 1), ids(number)))
+        told.tell(grown((plan(),), parent=NodeId(number - 1)), m.Expanded(NodeId(number - 1), ids(number)))
         told.missed(number)
     told.done(1_999)
     while assembled := [c.node for c in told.commands if isinstance(c, m.Assemble)]:

@@ -12,6 +12,7 @@ from flowlib.ids import NodeId
 from flowlib.scheduling import messages as m
 from flowlib.scheduling.scheduler import Scheduler
 from flowlib.scheduling.states import FINAL_STATES
+from tests.scheduling.plans import Plan, grown
 
 POOLS = {"db": 1, "gpu": 2}
 
@@ -27,7 +28,7 @@ class World:
         self.trouble = trouble
         self.slots = dice.randint(1, 4)
         self.scheduler = Scheduler(self.slots, POOLS)
-        self.plans: list[m.NodePlan] = []
+        self.plans: list[Plan] = []
         self.stored = [dice.random() < 0.6 for _ in range(4 * n_nodes)]
         self.n_made: list[int] = []
         self.has_value: list[bool] = []
@@ -46,11 +47,11 @@ class World:
         plans = self.new_plans(n_nodes)
         self.targets = set(dice.sample(range(n_nodes), dice.randint(1, min(3, n_nodes))))
         self.add(plans)
-        self.facts: list[m.Fact] = [m.Grown(plans, tuple(sorted(self.targets)))]
+        self.facts: list[m.Fact] = [grown(plans, tuple(sorted(self.targets)))]
 
     # ---- the graph
 
-    def new_plans(self, n: int, parent: NodeId | None = None) -> tuple[m.NodePlan, ...]:
+    def new_plans(self, n: int, parent: NodeId | None = None) -> tuple[Plan, ...]:
         dice, first = self.dice, len(self.plans)
         old = [NodeId(i) for i in range(first) if parent is None or not self.waits_for(NodeId(i), parent)]
         plans = []
@@ -58,7 +59,7 @@ class World:
             known = [*old, *range(first, number)]
             chosen = sorted(dice.sample(known, min(len(known), dice.choice([0, 1, 1, 2, 3]))))
             plans.append(
-                m.NodePlan(
+                Plan(
                     dependencies=tuple(NodeId(i) for i in chosen),
                     pool=dice.choice([None, None, None, "db", "gpu"]),
                     always=dice.random() < 0.1,
@@ -68,7 +69,7 @@ class World:
             )
         return tuple(plans)
 
-    def add(self, plans: tuple[m.NodePlan, ...]) -> None:
+    def add(self, plans: tuple[Plan, ...]) -> None:
         self.plans += plans
         self.n_made += [0] * len(plans)
         self.has_value += [False] * len(plans)
@@ -162,7 +163,8 @@ class World:
                 assert self.is_stopping
                 self.over(command.node, has_value=False)
             case m.Drop():
-                self.drop(command.node)
+                for node in command.nodes:
+                    self.drop(node)
 
     def decide(self, node: NodeId) -> m.Fact:
         assert self.state(node) == "ready"
@@ -171,7 +173,7 @@ class World:
         roll = self.dice.random()
         if roll < 0.2:
             self.over(node, has_value=True)
-            return m.Hit(node)
+            return m.Hit((node,))
         ended = [NodeId(n) for n, state in enumerate(self.scheduler.states) if state in FINAL_STATES]
         others = [n for n in sorted(self.queued | self.running) if not self.waits_for(n, node)]
         if roll < 0.3 and others:
@@ -183,7 +185,7 @@ class World:
         if roll < 0.35 and ended:
             self.deferred[node] = self.dice.choice(ended)
             return m.Deferred(node, self.deferred[node])
-        return m.Missed(node)
+        return m.Missed((node,))
 
     def inputs(self, node: NodeId) -> tuple[int, ...]:
         return tuple(self.n_made[dependency] for dependency in self.plans[node].dependencies)
@@ -267,7 +269,7 @@ class World:
         new = [NodeId(i) for i in range(first, len(self.plans))]
         children = tuple(sorted({*self.dice.sample(old, min(len(old), self.dice.choice([0, 0, 1]))), *new[-1:]}))
         self.children[node] = children
-        self.facts += [m.Grown(plans, parent=node), m.Expanded(node, children)]
+        self.facts += [grown(plans, parent=node), m.Expanded(node, children)]
 
     def lose_one(self, nodes: tuple[NodeId, ...]) -> NodeId | None:
         there = [node for node in nodes if self.has_value[node]]

@@ -11,31 +11,32 @@ from flowlib.ids import NodeId
 from flowlib.scheduling import messages as m
 from flowlib.scheduling.scheduler import Scheduler
 from flowlib.scheduling.states import FINAL_STATES, TRANSITIONS, VALUE_STATES, next_state
+from tests.scheduling.plans import Plan, grown
 
 PRODUCER, NODE, OTHER = NodeId(0), NodeId(1), NodeId(2)
-FREE = m.NodePlan(dependencies=())
+FREE = Plan(dependencies=())
 CAUSES = sorted({cause for _, cause in TRANSITIONS})
 
 
 def node_that(*facts: m.Fact, slots: int = 2) -> Scheduler:
     """Return a scheduler that was told about a producer, its consumer NODE and an OTHER node, then `facts`, singly."""
     scheduler = Scheduler(slots)
-    plans = (FREE, m.NodePlan(dependencies=(PRODUCER,)), m.NodePlan(dependencies=(), priority=1.0))
-    scheduler.handle([m.Grown(plans, targets=(PRODUCER, NODE))])
-    for fact in (m.Missed(OTHER), *facts):
+    plans = (FREE, Plan(dependencies=(PRODUCER,)), Plan(dependencies=(), priority=1.0))
+    scheduler.handle([grown(plans, targets=(PRODUCER, NODE))])
+    for fact in (m.Missed((OTHER,)), *facts):
         scheduler.handle([fact])
     return scheduler
 
 
-READY = (m.Hit(PRODUCER),)
-RUNNING = (*READY, m.Missed(NODE))
-EXPANDED = (*RUNNING, m.Grown((FREE,)), m.Expanded(NODE, (NodeId(3),)))
+READY = (m.Hit((PRODUCER,)),)
+RUNNING = (*READY, m.Missed((NODE,)))
+EXPANDED = (*RUNNING, grown((FREE,)), m.Expanded(NODE, (NodeId(3),)))
 
 
 def _queued_assembly() -> Scheduler:
     """Return a scheduler whose NODE has its children, while a third node has taken its slot."""
-    scheduler = node_that(*EXPANDED, m.Grown((FREE,)), m.Missed(NodeId(4)))
-    scheduler.handle([m.Hit(NodeId(3))])
+    scheduler = node_that(*EXPANDED, grown((FREE,)), m.Missed((NodeId(4),)))
+    scheduler.handle([m.Hit((NodeId(3),))])
     return scheduler
 
 
@@ -48,18 +49,18 @@ SITUATIONS: dict[str, Callable[[], Scheduler]] = {
     "ready, in the queue": lambda: node_that(*RUNNING, slots=1),
     "ready to be put together": lambda: _queued_assembly(),
     "running": lambda: node_that(*RUNNING),
-    "being put together": lambda: node_that(*EXPANDED, m.Hit(NodeId(3))),
+    "being put together": lambda: node_that(*EXPANDED, m.Hit((NodeId(3),))),
     "done": lambda: node_that(*RUNNING, m.Ended(NODE, "done", has_value=True)),
-    "cached": lambda: node_that(*READY, m.Hit(NODE)),
+    "cached": lambda: node_that(*READY, m.Hit((NODE,))),
     "failed": lambda: node_that(*RUNNING, m.Ended(NODE, "failed", has_value=False)),
     "failed and kept": lambda: node_that(*RUNNING, m.Ended(NODE, "failed", has_value=True)),
-    "skipped": lambda: node_that(m.Missed(PRODUCER), m.Ended(PRODUCER, "failed", has_value=False)),
+    "skipped": lambda: node_that(m.Missed((PRODUCER,)), m.Ended(PRODUCER, "failed", has_value=False)),
     "cancelled": lambda: node_that(m.Stopping()),
 }
 
 FACTS: dict[str, tuple[m.Fact, str]] = {
-    "Hit": (m.Hit(NODE), "hit"),
-    "Missed": (m.Missed(NODE), "missed"),
+    "Hit": (m.Hit((NODE,)), "hit"),
+    "Missed": (m.Missed((NODE,)), "missed"),
     "Deferred": (m.Deferred(NODE, OTHER), "deferred"),
     "Blocked": (m.Blocked(NODE), "blocked"),
     "Unblocked": (m.Unblocked(NODE), "inputs-there"),
@@ -129,7 +130,7 @@ def test_final_states_are_left_only_when_a_value_is_lost() -> None:
 @pytest.mark.parametrize(
     "fact",
     [
-        m.Hit(NodeId(7)),
+        m.Hit((NodeId(7),)),
         m.Ended(NodeId(-1), "done", has_value=True),
         m.Deferred(NODE, NodeId(7)),
         m.Deferred(NODE, NODE),
@@ -140,11 +141,11 @@ def test_final_states_are_left_only_when_a_value_is_lost() -> None:
         m.Expanded(NODE, (NODE,)),
         m.Ended(NODE, "done", has_value=False),
         m.Ended(NODE, "skipped", has_value=True),
-        m.Grown((m.NodePlan(dependencies=(NodeId(3),)),)),
-        m.Grown((m.NodePlan(dependencies=(NodeId(-1),)),)),
-        m.Grown((m.NodePlan(dependencies=(), pool="unheard of"),)),
-        m.Grown((FREE,), targets=(NodeId(4),)),
-        m.Grown((FREE,), parent=NodeId(3)),
+        grown((Plan(dependencies=(NodeId(3),)),)),
+        grown((Plan(dependencies=(NodeId(-1),)),)),
+        grown((Plan(dependencies=(), pool="unheard of"),)),
+        grown((FREE,), targets=(NodeId(4),)),
+        grown((FREE,), parent=NodeId(3)),
     ],
     ids=str,
 )
