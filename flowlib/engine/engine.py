@@ -23,6 +23,7 @@ from flowlib.engine.values import Values
 from flowlib.errors import FlowError, InternalError, RunStopped
 from flowlib.execution.base import Executor, Job, Outcome
 from flowlib.execution.quick import Batch, Call
+from flowlib.graph.args import ATOMS
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
 from flowlib.hashing.digest import size_bytes
@@ -371,6 +372,8 @@ class Engine:
         total_s: dict[str, float] = {}
         for outcome in outcomes:
             task = nodes[outcome.node]._fl_task.name
+            if type(outcome.value) not in ATOMS:
+                pace.gave(task)
             if not pace.is_usual(task, outcome.duration_s):
                 n_calls[task] = n_calls.get(task, 0) + 1
                 total_s[task] = total_s.get(task, 0.0) + outcome.duration_s

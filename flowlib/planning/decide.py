@@ -83,7 +83,7 @@ class Planner:
         Cost: one key per node, one store query for all of them.
         """
         if self._store is None:
-            return [_CACHE_OFF] * len(nodes)
+            return [CACHE_OFF] * len(nodes)
         calls = [self.call(node) for node in nodes]
         keys = [call.key for call in calls if isinstance(call, CallKey) and call.key is not None]
         entries = self._store.find(keys) if keys else {}
@@ -127,7 +127,7 @@ class Planner:
     def certain(self, number: NodeId) -> Miss | None:
         """Return the decision of a node that runs whatever its inputs turn out to be; None if they matter."""
         if self._store is None:
-            return _CACHE_OFF
+            return CACHE_OFF
         node = self._graph.nodes[number]
         never = self.keys.why_never(node)
         if never:
@@ -163,7 +163,7 @@ class Planner:
         return ""
 
 
-_CACHE_OFF = Miss(CallKey(key=None, uncacheable="the cache is off"), (Reason(kind="cache off"),))
+CACHE_OFF = Miss(CallKey(key=None, uncacheable="the cache is off"), (Reason(kind="cache off"),))
 
 
 def compare(node: Node, call: CallKey, recent: Sequence[Entry]) -> tuple[Reason, ...]:

@@ -57,7 +57,7 @@ def end(executor: Any) -> None:
 
 def job_of(node: Any, number: int = 0, **fields: Any) -> Job:
     """Return the job of a call, without a store."""
-    defaults: dict[str, Any] = {"inputs": {}, "keep": False, "digest": False}
+    defaults: dict[str, Any] = {"inputs": {}, "keep": False, "wants_digest": False}
     return Job(
         node=NodeId(number),
         task=node._fl_task,

@@ -1,6 +1,7 @@
 """What starts first, and what a node costs: counted in look-ups, calls and bytes, never in seconds."""
 
 import gc
+import math
 import sys
 import tracemalloc
 from collections import Counter
@@ -226,8 +227,12 @@ def n_calls(target: Any, cache: Any) -> int:
 
 @pytest.mark.parametrize("shape", ["flat", "chain", "wide"])
 @pytest.mark.parametrize("how", ["uncached", "cold", "warm"])
-def test_the_work_grows_with_the_number_of_nodes(shape: str, how: str) -> None:
-    """Twice the nodes, at most twice the calls: nothing is quadratic."""
+@pytest.mark.parametrize("quick_s", [0.0, math.inf])
+def test_the_work_grows_with_the_number_of_nodes(
+    shape: str, how: str, quick_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice the nodes, at most twice the calls: nothing is quadratic, be the tasks taken for slow or for quick."""
+    monkeypatch.setattr("flowlib.engine.pace.QUICK_S", quick_s)
 
     def target(n: int) -> Any:
         if shape == "chain":
