@@ -46,7 +46,8 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("kept")
 @pytest.mark.parametrize(
-    "words", ["ls", "size", "verify", "repair", "gc --older-than 30d --dry-run", "rm make --dry-run", "gc --unreachable"]
+    "words",
+    ["ls", "size", "verify", "repair", "gc --older-than 30d --dry-run", "rm make --dry-run", "gc --unreachable"],
 )
 def test_looking_after_a_cache_unpickles_nothing(words: str) -> None:
     """Listing, measuring, checking and clearing a cache read records and bytes, never values."""
