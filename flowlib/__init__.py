@@ -73,6 +73,21 @@ if "IPython" in sys.modules:  # a notebook or a shell: show nodes, plans and res
 
     register_if_running()
 
+
+def load_ipython_extension(ipython: object) -> None:
+    """Register the displays of notebooks: what `%load_ext flowlib` calls."""
+    from flowlib.notebook import load_ipython_extension as load
+
+    load(ipython)
+
+
+def unload_ipython_extension(ipython: object) -> None:
+    """Take the displays back: what `%unload_ext flowlib` calls."""
+    from flowlib.notebook import unload_ipython_extension as unload
+
+    unload(ipython)
+
+
 __all__ = [
     "__version__",
     "Best",

@@ -14,7 +14,7 @@ from flowlib.config import ProgressMode, load_settings, wants_no_color
 from flowlib.engine.context import is_inside_run
 from flowlib.engine.handle import Run
 from flowlib.engine.look import explain_target, make_plan
-from flowlib.engine.run import Cache, RunOptions, execute, options_from
+from flowlib.engine.run import Cache, RunOptions, execute, options_from, unforced
 from flowlib.errors import FlowWarning
 from flowlib.events import Event, Noticed, Observer
 from flowlib.graph.args import targets_of
@@ -93,7 +93,7 @@ def run(
         progress: True or "auto" chooses by the screen; "terminal", "notebook", "plain"; False shows nothing.
         deadline: Seconds after which nothing new is started.
         tags: Words stored with the run.
-        force: Names of tasks that run whatever is stored.
+        force: Names of tasks that run whatever is stored. A name that no task of the run has is told as a notice.
         observers: Get every event of the run.
 
     Raises:
@@ -182,7 +182,9 @@ def plan(target: object, *, cache: Cache = None, workers: int | None = None, for
       one  to run
              cache off
     """
-    return make_plan(target, options_from({"workers": workers}, cache=cache, force=_words(force)))
+    made = make_plan(target, options_from({"workers": workers}, cache=cache, force=_words(force)))
+    _warn_unforced(target, force)
+    return made
 
 
 def why(target: object, *, cache: Cache = None, force: Collection[str] = ()) -> Explanation:
@@ -207,6 +209,7 @@ def why(target: object, *, cache: Cache = None, force: Collection[str] = ()) -> 
       cache off
     """
     found = explain_target(target, options_from({}, cache=cache, force=_words(force)))
+    _warn_unforced(target, force)
     return next((explanation for explanation in found if explanation.word != "cached"), found[0])
 
 
@@ -246,6 +249,11 @@ def _options(
         force=_words(force),
     )
     return options, warner
+
+
+def _warn_unforced(target: object, force: Collection[str]) -> None:
+    for message in unforced(Graph(targets_of(target)).nodes, _words(force), "so far"):
+        warnings.warn(message, FlowWarning, stacklevel=3)
 
 
 def _words(given: Collection[str]) -> tuple[str, ...]:

@@ -106,8 +106,16 @@ def load_settings(arguments: Mapping[str, Any], start: Path | None = None) -> Se
 
 
 def project_root(start: Path | None = None) -> Path:
-    """Return the nearest directory upwards that holds pyproject.toml or .git; `start` itself if none does."""
-    here = (start or Path.cwd()).absolute()
+    """Return the nearest directory upwards that holds pyproject.toml or .git; `start` itself if none does.
+
+    Raises:
+        ConfigError: There is no current directory to start from.
+    """
+    try:
+        here = (start or Path.cwd()).absolute()
+    except FileNotFoundError:
+        hint = "Change to a directory that exists."
+        raise ConfigError("The current directory was removed.", {}, hint) from None
     for directory in (here, *here.parents):
         if (directory / "pyproject.toml").is_file() or (directory / ".git").exists():
             return directory

@@ -1,8 +1,8 @@
 """Rich displays in notebooks: what a node, a sweep, a plan or an explanation looks like as the last line of a cell.
 
 The types know nothing of this: displays are registered with IPython from outside, because a node's attributes belong to
-its value and the layers that define the types lie below the views. `%load_ext flowlib.notebook` registers them; so does
-importing flowlib inside IPython.
+its value and the layers that define the types lie below the views. `%load_ext flowlib` registers them; so does importing
+flowlib inside IPython.
 
 Invariant: a display computes nothing, opens no blob, and is at most `html.LARGEST_FRAGMENT` bytes. It has no script and
 takes its colours from the notebook's theme.

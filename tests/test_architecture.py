@@ -30,7 +30,6 @@ LAYERS = {
 WORDS = {"ids", "errors", "events", "config", "clock", "text"}
 NARROWER = {"store": {"hashing"}, "scheduling": {"graph"}}  # the lower packages these two may see, besides words
 KNOTS = {  # (importer, imported): why this one edge may close a circle
-    ("graph.node", "graph.op"): "an operator on a node makes a node of an operator task; a node cannot exist before",
     ("graph.node", "graph.task"): "type only: a node carries the task that made it, and tasks make nodes",
 }
 
@@ -55,7 +54,7 @@ FILE_MODULES = {"shutil", "tempfile"}
 
 # Ratchets: they go down, or up by an edit of this line with a reason.
 LARGEST_FILE = 400
-LONGEST_FUNCTION = 40
+LONGEST_FUNCTION = 36
 DEEPEST_NESTING = 4
 
 PROGRAMMES = {"contracts", "end_to_end", "laws", "typing"}  # folders of tests that mirror no package

@@ -191,9 +191,9 @@ def _compiled(path: Path) -> CodeType:
     try:
         source = path.read_bytes()
     except FileNotFoundError:
-        raise Ended(
-            Exit.NOT_IMPORTED, NotImportable(f"There is no file {shown}.", {}, near_miss(path.name, _beside(path)))
-        ) from None
+        beside = _beside(path)
+        hint = near_miss(path.name, beside) if beside else "There is no Python file in that directory."
+        raise Ended(Exit.NOT_IMPORTED, NotImportable(f"There is no file {shown}.", {}, hint)) from None
     except IsADirectoryError:
         hint = "Give a file in it: " + (", ".join(_beside(path / "_")[:_SHOWN]) or "there is no Python file")
         raise Ended(Exit.NOT_IMPORTED, NotImportable(f"{shown} is a directory.", {}, hint + ".")) from None

@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words after `flowlib`; those of the process unless given.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a value may hold what the terminal cannot show
@@ -50,6 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return tell(ended, as_json="--json" in own)
     except (FlowError, KeyboardInterrupt) as error:
         return tell(Ended(_code_of(error), error), as_json="--json" in own)
+
+
+def _open_closed_streams() -> None:
+    """Let what is written to a stream that the caller closed (`2>&-`) go nowhere, instead of failing the command."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (as long as the process)
 
 
 def command_app() -> App:

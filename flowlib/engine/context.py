@@ -1,6 +1,7 @@
 """What the runs of one `flowlib.run` call share: the outermost run and those inside its tasks."""
 
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -43,6 +44,14 @@ class Loop:
         """Say that the engine works in the calling thread."""
         self._thread, self._commit = threading.get_ident(), commit
 
+    @property
+    def holds_up_all(self) -> bool:
+        """Whether the calling code keeps the outermost engine from doing anything."""
+        loop: Loop = self
+        while loop._outer is not None:
+            loop = loop._outer
+        return loop._thread == threading.get_ident()
+
     def commit_held_up(self) -> None:
         """Commit for every engine that the calling thread holds up."""
         loop = self._outer
@@ -81,8 +90,25 @@ class RunContext:
     inner_ids: Iterator[int] = attrs.field(factory=lambda: itertools.count(_INNER_IDS, _INNER_IDS))
     """Hands out `first_id` to runs inside tasks."""
 
+    def write_log(self) -> None:
+        """Write what has happened to the log, where other processes read it; what it could not write is told once."""
+        if self.log is None:
+            return
+        self.log.flush()
+        trouble = self.log.take_error()
+        if trouble is not None:
+            message = f"The log of this run is not complete: {trouble}."
+            self.emitter.notice(self.clock.now(), "log-incomplete", message)
+
+    def write_log_in_time(self) -> None:
+        """Write to the log if what waits to be written has waited long enough."""
+        if self.log is not None and self.log.is_due(self.clock.now()):
+            self.write_log()
+
     def call(self, fn: Callable[[], Any]) -> Any:
         """Call a function so that `flowlib.run` inside it joins this run."""
+        if self.loop.holds_up_all:
+            self.write_log()  # until the function returns, nobody else would
         token = current_run.set(self)
         before = self.stop.enter_user_code(True)
         try:
@@ -99,3 +125,6 @@ def is_inside_run() -> bool:
 
 current_run: ContextVar[RunContext | None] = ContextVar("flowlib_current_run", default=None)
 """The run whose task is being executed in this thread or coroutine, if any."""
+
+if hasattr(os, "register_at_fork"):  # a process that a task forks has none of the run's threads: it starts runs of its own
+    os.register_at_fork(after_in_child=lambda: current_run.set(None))

@@ -27,6 +27,7 @@ from flowlib.graph.args import ATOMS
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
 from flowlib.hashing.digest import size_bytes
+from flowlib.history.log import GROUP_S
 from flowlib.ids import Key, NodeId
 from flowlib.planning.decide import CACHE_OFF, Decision, Hit, Miss, Planner
 from flowlib.planning.reason import Reason
@@ -150,18 +151,19 @@ class Engine:
         if self._context.stop.is_killed:
             raise KeyboardInterrupt
         self._ledger.commit_in_time()
+        self._context.write_log_in_time()
         return facts + self._resume() + [m.Unblocked(number) for number in self._blocked.poll()]
 
-    def _patience_s(self) -> float | None:
-        """Return how long to wait at most; None is until something happens."""
+    def _patience_s(self) -> float:
+        """Return how long to wait at most before there is something to write or to look at."""
         if self._context.stop.is_killed:
             return 0.0
-        limits = [FLUSH_S] if self._ledger.has_uncommitted else []
+        limits = [FLUSH_S if self._ledger.has_uncommitted else GROUP_S]
         if self._blocked or self._context.stop.is_paused:
             limits.append(LEASE_POLL_S)
         if self._deadline is not None and not self._is_stopping:
             limits.append(max(0.0, self._deadline - self._context.clock.monotonic()))
-        return min(limits, default=None)
+        return min(limits)
 
     def _stop_facts(self) -> list[m.Fact]:
         if self._is_stopping or not self._must_stop():
@@ -207,11 +209,9 @@ class Engine:
                 "A node was decided before its inputs were known.", {"node": number}, "Please report it."
             )
         key = decision.call.key
-        if key is not None:
-            other = self._ledger.claim(number, key)
-            if other is not None:
-                self._deferred[number] = other
-                return m.Deferred(number, other)
+        if key is not None and (other := self._ledger.claim(number, key)) is not None:
+            self._deferred[number] = other
+            return m.Deferred(number, other)
         self._deferred.pop(number, None)
         self._misses[number] = decision
         return m.Missed((number,))
@@ -316,8 +316,7 @@ class Engine:
         return not self._is_stopping and (self._context.stop.is_paused or self._must_stop())
 
     def _assemble(self, number: NodeId) -> list[m.Fact]:
-        dropped = self._jobs.dropped_child(number)
-        if dropped is not None:
+        if (dropped := self._jobs.dropped_child(number)) is not None:
             return self._lost(number, dropped)
         self._n_running += 1
         self._executor.submit(self._jobs.assembling(number, self._misses.get(number, CACHE_OFF)))

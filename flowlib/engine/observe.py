@@ -34,9 +34,10 @@ class Emitter:
         """Whether anyone listens; without observers nobody should make an event."""
         return bool(self._observers) or (self._outer is not None and self._outer.is_watched)
 
-    def close(self) -> None:
-        """Hand on nothing more: a run inside a task may outlive the run that was told to end."""
+    def end(self, event: Event) -> None:
+        """Hand on the last event and nothing after it: a run inside a task may outlive the run that was told to end."""
         with self._one_at_a_time:
+            self._tell(self._observers, event)
             self._is_closed = True
 
     def emit(self, event: Event) -> None:

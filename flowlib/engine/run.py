@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -16,7 +16,7 @@ from flowlib.engine.flight import Circles
 from flowlib.engine.observe import Emitter
 from flowlib.engine.stop import Stop, interrupts
 from flowlib.engine.stores import store_for
-from flowlib.errors import RunStopped, TaskMisused
+from flowlib.errors import RunStopped, TaskMisused, near_miss
 from flowlib.events import Observer, RunFinished, RunStarted, RunStatus
 from flowlib.execution.base import Executor
 from flowlib.execution.inline import InlineExecutor
@@ -24,6 +24,7 @@ from flowlib.execution.threads import ThreadExecutor, ThreadPool
 from flowlib.execution.worker import Worker, running_job
 from flowlib.graph.args import map_structure, targets_of
 from flowlib.graph.graph import Graph
+from flowlib.graph.node import Node
 from flowlib.graph.task import Task
 from flowlib.hashing.file import Dir, File
 from flowlib.hashing.identity import Identity
@@ -93,9 +94,9 @@ def execute(target: Any, options: RunOptions, stop: Stop | None = None) -> Any:
             context.emitter.notice(context.clock.now(), "store-unusable", trouble)
         engine = _engine(target, graph, context, options)
         if context.is_inner:
-            _run_inner(engine, context)
+            _run_inner(engine, context, options.force)
         else:
-            _run_whole(engine, context)
+            _run_whole(engine, context, options.force)
     return _result(target, engine, context)
 
 
@@ -111,18 +112,34 @@ def graph_of(target: Any) -> Graph:
     return Graph(targets_of(target))
 
 
-def _run_inner(engine: Engine, context: RunContext) -> None:
+def unforced(nodes: Iterable[Node], force: Collection[str], where: str) -> list[str]:
+    """Return a sentence for each name in `force` that no task has: most likely it is misspelt, and nothing was forced.
+
+    Names cannot be refused before the run, because tasks may return calls of tasks that nobody knows yet.
+    """
+    known = {node._fl_task.name for node in nodes if not node._fl_task.is_op} if force else set()
+    unknown = [name for name in dict.fromkeys(force) if name not in known]
+    return [f"force= names {name!r}, but there is no such task {where}. {near_miss(name, known)}" for name in unknown]
+
+
+def _tell_unforced(engine: Engine, context: RunContext, force: Collection[str]) -> None:
+    for message in unforced(engine.graph.nodes, force, "in this run"):
+        context.emitter.notice(context.clock.now(), "not-forced", message)
+
+
+def _run_inner(engine: Engine, context: RunContext, force: Collection[str]) -> None:
     before = context.stop.enter_user_code(False)
     try:
         context.loop.commit_held_up()
         engine.run()
+        _tell_unforced(engine, context, force)
     finally:
         with context.stop.closing():
             engine.close()
         context.stop.enter_user_code(before)
 
 
-def _run_whole(engine: Engine, context: RunContext) -> None:
+def _run_whole(engine: Engine, context: RunContext, force: Collection[str]) -> None:
     began = context.clock.monotonic()
     status: RunStatus = "failed"
     try:
@@ -130,6 +147,7 @@ def _run_whole(engine: Engine, context: RunContext) -> None:
         context.emitter.emit(RunStarted(run=context.run, at=now, n_nodes=n_nodes, tags=context.tags))
         engine.run()
         status = _status(engine, context)
+        _tell_unforced(engine, context, force)
     except KeyboardInterrupt:
         status = "cancelled"
         raise
@@ -249,17 +267,11 @@ def _close(engine: Engine, context: RunContext, status: RunStatus, began: float)
     """Let go of the threads, and give the log its end; what it could not write is told before that."""
     if context.pool is not None:
         context.pool.close()
-    if context.log is not None:
-        context.log.flush()
-        trouble = context.log.take_error()
-        if trouble is not None:
-            message = f"The log of this run is not complete: {trouble}."
-            context.emitter.notice(context.clock.now(), "log-incomplete", message)
+    context.write_log()
     counts = Counter[str](state if state in FINAL_STATES else "cancelled" for state in engine.scheduler.states)
     duration_s = context.clock.monotonic() - began
     end = RunFinished(at=context.clock.now(), status=status, duration_s=duration_s, counts=dict(counts))
-    context.emitter.emit(end)
-    context.emitter.close()
+    context.emitter.end(end)
     if context.log is not None:
         context.log.close()
 

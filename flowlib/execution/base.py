@@ -147,7 +147,7 @@ class Executor(Protocol):
         """Take quick calls that one worker makes in a row; their outcomes come out of `collect`."""
 
     def perform_batch(self, batch: "Batch") -> None:
-        """Make the calls of a batch in the calling thread."""
+        """Make the calls of a batch in the calling thread; they are in its `done` then, and nowhere else."""
 
     def collect(self, timeout_s: float | None) -> list[Outcome]:
         """Return the outcomes that are there, waiting for the first; empty after `timeout_s` or a `wake`."""

@@ -27,11 +27,11 @@ class InlineExecutor:
     def submit_batch(self, batch: Batch) -> None:
         """Perform a batch now."""
         self.perform_batch(batch)
+        self._outcomes += batch.take_done()
 
     def perform_batch(self, batch: Batch) -> None:
-        """Perform a batch now."""
+        """Perform a batch now; its calls are in its `done` then."""
         batch.perform(self._worker, self._context)
-        self._outcomes += batch.take_done()
 
     def collect(self, timeout_s: float | None) -> list[Outcome]:
         """Return what has been performed since the last call; without any, wait for `wake`."""

@@ -118,8 +118,8 @@ class ThreadExecutor:
         self.pool.put(batch, self)
 
     def perform_batch(self, batch: Batch) -> None:
-        """Perform a batch in the calling thread."""
-        self.perform(batch)
+        """Make the calls of a batch in the calling thread; they are in its `done` then."""
+        batch.perform(self._worker, self._context)
 
     def perform(self, job: Job | Batch) -> None:
         """Perform a job in the calling thread, with the context variables of the thread that began the run."""

@@ -123,6 +123,8 @@ def _fields(cls: type, index: SourceIndex) -> Iterator[str | Link]:
             parts = ("default", "default_factory", "validate_default", "validation_alias", "metadata")
             yield from _field(cls, field, f"{name}.{field_name}", field.annotation, parts, field_name)
         yield from _pydantic_decorators(own.get("__pydantic_decorators__"))
+    elif issubclass(cls, enum.Enum):
+        yield f"members {[*cls.__members__]}"  # in the order in which loops see them
     elif _reads_annotations(cls, index):
         yield from _plain_annotations(cls)
 

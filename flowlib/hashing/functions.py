@@ -22,7 +22,8 @@ def describe_function(function: FunctionType, index: SourceIndex) -> Description
         *_defaults(function, name),
         *_around(function, name),
     ]
-    return Description(name=name, facts=(form.kind, form.digest), links=tuple(links), text=form.text)
+    spoken = f"{function.__name__} {function.__qualname__}"  # code that is handed a function can ask for its name
+    return Description(name=name, facts=(form.kind, form.digest, spoken), links=tuple(links), text=form.text)
 
 
 def describe_installed_wrapper(

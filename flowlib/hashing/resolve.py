@@ -129,7 +129,7 @@ class Resolver:
         module = cls.__module__
         if module == "builtins":  # also where code executed without a module name puts its classes
             return None if cls.__flags__ & _HEAP_TYPE else PYTHON
-        return self._owners.of_module(module) if isinstance(module, str) else None
+        return self._owners.of_module(module) if isinstance(module, str) and _is_home(module, cls) else None
 
     def owner_of_module(self, name: str) -> Owner | None:
         """Return who owns a module, None for user code."""
@@ -242,6 +242,15 @@ def _has_spec(module_name: str) -> bool:
         return importlib.util.find_spec(module_name) is not None
     except (ImportError, ValueError, AttributeError):
         return False
+
+
+def _is_home(module_name: str, cls: type) -> bool:
+    """False for a class that only says it is a module's: what `make_dataclass` or `ABCMeta(...)` makes for their callers."""
+    module = sys.modules.get(module_name)
+    first = cls.__qualname__.partition(".")[0]
+    if not isinstance(module, ModuleType) or not cls.__flags__ & _HEAP_TYPE or "<locals>" in cls.__qualname__:
+        return True
+    return first in vars(module)
 
 
 def qualified_name(value: object) -> str:

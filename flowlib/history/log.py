@@ -2,12 +2,14 @@
 
 Theory of operation: the writer keeps events in memory and appends them in groups, so an event costs the run about a
 list append. A group goes out when it is full, when the events themselves say that a second has passed, when the run
-starts and ends, and when asked. `kill -9` loses at most the last group and may tear the last line; a reader passes over a
-torn tail. While a log is being written its file is locked, so that a reader can tell a run that goes on from one
-whose process died; the system drops the lock with the process, whatever way it ends.
+starts and ends, and when asked, which the engine does when it has waited for a second or is about to be held up.
+`kill -9` loses at most the last group and may tear the last line; a reader passes over a torn tail. While a log is
+being written its file is locked, so that a reader can tell a run that goes on from one whose process died; the system
+drops the lock with the process, whatever way it ends.
 
 Invariant: only whole lines stay in the file. A write that fails half way is cut off again, and what could not be
 written is counted and noted in the log itself as soon as writing works again.
+Invariant: a log may be used from any thread; runs inside tasks have threads of their own.
 Invariant: nothing here raises into a run. `take_error` hands the first error to whoever wants to tell the user.
 """
 
@@ -15,6 +17,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,20 +65,45 @@ class RunLog:
         self._n_lost = 0
         self._error: Exception | None = None
         self._closed = False
+        self._one_at_a_time = threading.RLock()
 
     def on_event(self, event: Event) -> None:
         """Take one event. Cost: a list append; a group costs one write."""
-        if self._closed:
-            return
-        self._waiting.append(event)
-        in_time = 0 <= event.at - self._flushed_at < GROUP_S
-        if len(self._waiting) >= self._group or not in_time or isinstance(event, RunStarted | RunFinished):
-            self.flush()
-        if isinstance(event, RunFinished):
-            self.close()
+        with self._one_at_a_time:
+            if self._closed:
+                return
+            self._waiting.append(event)
+            is_full = len(self._waiting) >= self._group
+            if is_full or self.is_due(event.at) or isinstance(event, RunStarted | RunFinished):
+                self._flush()
+            if isinstance(event, RunFinished):
+                self.close()
+
+    def is_due(self, now: float) -> bool:
+        """Whether something has waited for a second or the clock was set; anybody may then `flush`."""
+        return bool(self._waiting) and not 0 <= now - self._flushed_at < GROUP_S
 
     def flush(self) -> None:
         """Append what is waiting. Never raises; what cannot be written is counted as lost."""
+        with self._one_at_a_time:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is waiting and let go of the file. Closing twice is fine."""
+        with self._one_at_a_time:
+            self._flush()
+            self._closed = True
+            file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(OSError):
+                os.close(file)
+
+    def take_error(self) -> Exception | None:
+        """Return the first error met so far, once; None when all went well or it was taken already."""
+        error, self._error = self._error, None
+        return error
+
+    def _flush(self) -> None:
         events, self._waiting = self._waiting, []
         if not events or self._closed:
             return
@@ -89,20 +117,6 @@ class RunLog:
         except (OSError, TypeError, ValueError) as error:
             self._n_lost += len(events) - bool(self._n_lost)
             self._error = self._error or error
-
-    def close(self) -> None:
-        """Write what is waiting and let go of the file. Closing twice is fine."""
-        self.flush()
-        self._closed = True
-        file, self._file = self._file, None
-        if file is not None:
-            with contextlib.suppress(OSError):
-                os.close(file)
-
-    def take_error(self) -> Exception | None:
-        """Return the first error met so far, once; None when all went well or it was taken already."""
-        error, self._error = self._error, None
-        return error
 
     def _append(self, data: bytes) -> None:
         if self._file is None:

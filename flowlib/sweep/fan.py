@@ -16,6 +16,7 @@ from flowlib.graph.task import Task
 from flowlib.sweep.group import Along, FanOut, FanOutOptions, build_fan_in, build_fan_out
 from flowlib.sweep.late import LateFanOut, late_fan_in, late_fan_out
 from flowlib.sweep.reduce import Reducer, reducer_from
+from flowlib.sweep.reducer import refuse_odd_min_ok
 from flowlib.sweep.space import Space, check_against
 
 R = TypeVar("R")
@@ -67,6 +68,7 @@ def fan_out(
         raise TaskMisused(f"fan_out has no option {next(iter(unavailable))!r}.", {}, "Vary parameters with over=.")
     if not isinstance(over, Space):
         raise SpaceError(f"over= needs a space, not {type(over).__name__!r}.", {}, "Write over=fl.grid(lr=[0.1, 0.2]).")
+    refuse_odd_min_ok(min_ok)
     options = FanOutOptions(name=name, limit=limit, on_error=on_error, min_ok=min_ok)
     _check_names(task, fixed, over, site)
     if over.is_static:
@@ -149,6 +151,7 @@ def fan_in(
         raise TaskMisused(
             "fan_in needs a reducer, or several by name.", {}, 'Write fl.fan_in(jobs, fl.best(max="auc")).'
         )
+    refuse_odd_min_ok(min_ok)
     chosen: Any = _several(named) if named else reducer_from(reducer)
     if isinstance(jobs, LateFanOut):
         return late_fan_in(jobs, chosen, along, min_ok, site)

@@ -145,8 +145,9 @@ def build_fan_out(
 def _policy(task: Task[..., Any], options: FanOutOptions) -> Policy:
     changes: dict[str, Any] = {}
     if options.limit is not None:
-        if options.limit < 1:
-            raise TaskMisused(f"limit={options.limit} lets no point of {task.name!r} run.", {}, "Give at least 1.")
+        if not isinstance(options.limit, int) or options.limit < 1:
+            hint = "Give a whole number, at least 1."
+            raise TaskMisused(f"limit={options.limit!r} is not a number of points of {task.name!r}.", {}, hint)
         changes["pool"] = Pool(name=f"{task.name} limit {id(options)}", slots=options.limit)
     if options.on_error is not None:
         changes["on_error"] = options.on_error

@@ -58,7 +58,7 @@ class _Recipe:
 
     def build(self, axes: Mapping[str, Any]) -> Any:
         """Return the static fan-out, or what the reductions made of it."""
-        space = self.space.resolve({name: list(values) for name, values in axes.items()})
+        space = self.space.resolve(axes)
         built: Any = build_fan_out(self.task, self.fixed, space, self.options, self.site)
         for step in self.steps:
             built = build_fan_in(built, step.reducer, step.along, step.min_ok, self.site)

@@ -112,6 +112,18 @@ def reduce_items(reducer: Reducer[R, S], items: Iterable[Item[Any]]) -> S:
     return reducer.finish(accumulator, ReduceContext(n_total=n_total, failed=tuple(failed)))
 
 
+def refuse_odd_min_ok(min_ok: object) -> None:
+    """Raise ReducerError for what is neither None, a number of points, nor a share of them."""
+    is_count = isinstance(min_ok, int) and not isinstance(min_ok, bool) and min_ok >= 0
+    is_share = isinstance(min_ok, float) and 0 <= min_ok <= 1
+    if min_ok is not None and not is_count and not is_share:
+        raise ReducerError(
+            f"min_ok={min_ok!r} is neither a number of points nor a share.",
+            {},
+            "Write min_ok=5 for five points, min_ok=0.9 for nine of ten.",
+        )
+
+
 def check_min_ok(n_ok: int, n_total: int, min_ok: int | float | None) -> None:
     """Raise ReducerError when fewer points are good than asked for.
 
@@ -124,13 +136,8 @@ def check_min_ok(n_ok: int, n_total: int, min_ok: int | float | None) -> None:
     """
     if min_ok is None:
         return
+    refuse_odd_min_ok(min_ok)
     is_share = isinstance(min_ok, float)
-    if isinstance(min_ok, bool) or min_ok < 0 or (is_share and not min_ok <= 1):
-        raise ReducerError(
-            f"min_ok={min_ok!r} is neither a number of points nor a share.",
-            {},
-            "Write min_ok=5 for five points, min_ok=0.9 for nine of ten.",
-        )
     needed = min_ok * n_total if is_share else min_ok
     if n_ok < needed and not (is_share and n_ok >= round(needed, 9)):  # 0.07 * 100 is a little more than 7
         share = f" ({min_ok:.6g} of {n_total})" if is_share else ""

@@ -14,6 +14,7 @@ from flowlib.sweep.reduce import Best, Item, ReduceContext, best
 R = TypeVar("R")
 
 _SHOWN = 5
+_OUTCOME = ("status", "error")
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -82,7 +83,8 @@ class SweepResult(Generic[R]):
     def rows(self) -> list[dict[str, Any]]:
         """Return one dict per point: its parameters, its metrics, `status` and `error`.
 
-        A metric that has the name of a parameter is called `value.<name>`; values that are plain numbers are `value`.
+        A metric that has the name of a parameter, `status` or `error`, is called `value.<name>`, a parameter of such a name
+        `params.<name>`; values that are plain numbers are `value`.
         """
         return [self._row(position) for position in range(len(self))]
 
@@ -103,12 +105,13 @@ class SweepResult(Generic[R]):
             return rows
 
     def _row(self, position: int) -> dict[str, Any]:
-        row = dict(self.points[position].params)
+        params = self.points[position].params
+        row = {f"params.{name}" if name in _OUTCOME else name: value for name, value in params.items()}
         value = self.values[position]
         if type(value) is Failed:
             return {**row, "status": "failed", "error": f"{value.error_type}: {value.message}"}
         for name, metric in metric_leaves(value).items():
-            row[f"value.{name}" if name in row else name] = metric
+            row[f"value.{name}" if name in row or name in _OUTCOME else name] = metric
         return {**row, "status": "ok", "error": None}
 
     def __repr__(self) -> str:

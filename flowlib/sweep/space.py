@@ -334,8 +334,8 @@ def seeds(n: int, *, name: str = "seed", per_point: bool = False) -> Space:
     >>> [point.params["seed"] for point in seeds(3)]
     [0, 1, 2]
     """
-    if n < 1:
-        raise SpaceError("seeds needs at least one seed.", {"n": n}, "Write seeds(5).")
+    if not isinstance(n, int) or n < 1:
+        raise SpaceError("seeds needs a whole number of seeds, at least one.", {"n": n}, "Write seeds(5).")
     if per_point:
         return Space(expression=PointSeeds(name=name, n=n))
     return grid(**{name: range(n)})
@@ -361,6 +361,7 @@ def sample(n: int, *, seed: int = 0, **distributions: object) -> Space:
     >>> [p.params["x"] for p in small] == [p.params["x"] for p in large[:2]]
     True
     """
-    if n < 1:
-        raise SpaceError("sample needs at least one point.", {"n": n}, "Write sample(20, lr=loguniform(1e-5, 0.1)).")
+    if not isinstance(n, int) or n < 1:
+        hint = "Write sample(20, lr=loguniform(1e-5, 0.1))."
+        raise SpaceError("sample needs a whole number of points, at least one.", {"n": n}, hint)
     return Space(expression=Draws(n=n, seed=seed, distributions=checked_distributions(distributions)))

@@ -7,6 +7,7 @@ from pathlib import PurePath
 
 from flowlib.errors import Undigestible
 from flowlib.hashing.canonical import digest_value
+from flowlib.hashing.file import Dir, File
 from flowlib.sweep.value import is_node
 
 VALUE_WIDTH = 24
@@ -57,6 +58,8 @@ def brief_text(value: object) -> str:
         return f"{value:g}"
     if isinstance(value, str):
         return cut(value, VALUE_WIDTH)
+    if isinstance(value, File | Dir):
+        return cut(value.name, VALUE_WIDTH)
     return distinct_text(value)
 
 
@@ -68,8 +71,8 @@ def distinct_text(value: object) -> str:
     """
     if type(value) in (int, float, bool):
         return cut(repr(value), VALUE_WIDTH)
-    if isinstance(value, PurePath):
-        text = str(value)
+    if isinstance(value, PurePath | File | Dir):
+        text = str(value if isinstance(value, PurePath) else value.path)
         return text if len(text) <= VALUE_WIDTH else "…" + text[1 - VALUE_WIDTH :]
     if is_node(value):
         return cut(repr(value), VALUE_WIDTH)

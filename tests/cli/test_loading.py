@@ -73,6 +73,15 @@ def test_file_that_is_no_module_is_explained(
     assert all(word in done.err for word in words)
 
 
+def test_file_in_a_directory_without_any_is_explained(command, isolated: Path) -> None:
+    """Where no file could be meant, none is proposed."""
+    (isolated / "empty").mkdir()
+    done = command("run", "empty/flow.py")
+
+    assert done.code == 3
+    assert "There is no Python file in that directory." in done.err
+
+
 def test_file_that_cannot_be_read_is_explained(command, write: Write) -> None:
     """The reason of the system is passed on."""
     path = write("loop.py", TASK)

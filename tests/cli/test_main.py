@@ -283,3 +283,22 @@ def test_json_on_one_line_for_programs(process, flow: Path) -> None:
 
     assert done.out.count("\n") == 1
     assert json.loads(done.out)["n_cached"] == 2
+
+
+def test_closed_streams_are_no_reason_to_fail(flow: Path) -> None:
+    """With `2>&-` there is no standard error to write to; the value comes out all the same, alone."""
+    words = f'exec "{sys.executable}" -m flowlib run "{flow}" 2>&-'
+    done = subprocess.run(["sh", "-c", words], capture_output=True, text=True, timeout=60)
+
+    assert (done.returncode, done.stdout) == (0, "adding up\n6.0\n")
+
+
+def test_a_removed_current_directory_is_said(flow: Path, tmp_path: Path) -> None:
+    """A shell may stand in a directory that something has removed."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    words = f'cd "{gone}" && rmdir "{gone}" && exec "{sys.executable}" -m flowlib run "{flow}"'
+    done = subprocess.run(["sh", "-c", words], capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == Exit.USAGE
+    assert done.stderr.splitlines()[0] == "error: The current directory was removed."

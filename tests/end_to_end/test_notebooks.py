@@ -58,6 +58,12 @@ class Kernel:
         assert reply["content"]["status"] == "ok", reply["content"].get("traceback")
         return "".join(printed).strip()
 
+    def shows_html(self, code: str) -> bool:
+        """Execute a cell and say whether its last line was displayed as HTML."""
+        found: list[Any] = []
+        self.client.execute_interactive(code, timeout=60, output_hook=found.append)
+        return any("text/html" in message["content"].get("data", ()) for message in found)
+
     def stop(self) -> None:
         self.client.stop_channels()
         self.manager.shutdown_kernel(now=True)
@@ -116,3 +122,17 @@ def test_kernel_runs_inside_the_running_loop(tmp_path: Path, kernels: list[Kerne
     kernel.run("import asyncio\n@fl.task\nasync def fetch(x):\n    await asyncio.sleep(0)\n    return x")
     assert kernel.run("print(fl.run(fetch(1), progress=False), await fl.arun(fetch(2)))") == "1 2"
     assert kernel.run("print(fl.run(fetch(3), progress=False, executor='inline'))") == "3"
+
+
+def test_kernel_loads_the_extension(tmp_path: Path, kernels: list[Kernel]) -> None:
+    """`%load_ext flowlib` brings the displays where they were taken away; so does the first import of flowlib."""
+    kernel = Kernel(tmp_path)
+    kernels.append(kernel)
+
+    kernel.run("%load_ext flowlib")
+    kernel.run("import flowlib as fl")
+    assert kernel.shows_html("fl.grid(x=[1, 2])")
+    kernel.run("%unload_ext flowlib")
+    assert not kernel.shows_html("fl.grid(x=[1, 2])")
+    kernel.run("%load_ext flowlib")
+    assert kernel.shows_html("fl.grid(x=[1, 2])")

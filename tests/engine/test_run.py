@@ -1,6 +1,7 @@
 """The main path: a target goes in, values come out, and nothing runs twice."""
 
 import asyncio
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 import flowlib as fl
+from flowlib.events import Noticed
 from flowlib.testing import EventLog
 
 
@@ -265,6 +267,43 @@ def test_forced_tasks_run_again(cache: Path, log: EventLog) -> None:
     run(add(inc(1), 1), log, cache)
     run(add(inc(1), 1), log, cache, force=["inc"])
     assert log.ran == ["inc"]
+
+
+def test_a_forced_name_that_no_task_has_is_told(cache: Path, log: EventLog) -> None:
+    """A misspelt name forces nothing; the run says so, with the name that was probably meant."""
+    message = "force= names 'incc', but there is no such task in this run. Did you mean 'inc'?"
+    with pytest.warns(fl.FlowWarning, match=re.escape(message)):
+        assert run(add(inc(1), 1), log, cache, force=["incc", "add", "incc"]) == 3
+    assert [event.message for event in log.of(Noticed)] == [message]
+    with pytest.warns(fl.FlowWarning, match=r"'incc', but there is no such task so far\. Did you mean 'inc'"):
+        fl.plan(inc(1), cache=cache, force="incc")
+    with pytest.warns(fl.FlowWarning, match="'incc'"):
+        fl.why(inc(1), cache=cache, force=["incc"])
+
+
+def test_a_forced_name_may_join_while_the_run_goes_on(cache: Path, log: EventLog) -> None:
+    """A task that only a returned call names is forced, too, and nothing is told."""
+
+    @fl.task(cache=False)
+    def later(x: int) -> int:
+        return inc(x)
+
+    run(later(1), log, cache)
+    run(later(1), log, cache, force=["inc"])
+    assert log.ran == ["later", "inc"]
+    assert not log.of(Noticed)
+
+
+def test_a_run_inside_a_task_tells_a_name_it_does_not_know(cache: Path, log: EventLog) -> None:
+    """Once, however many such runs there are."""
+
+    @fl.task(cache=False)
+    def outer(x: int) -> int:
+        return fl.run(inc(x), force=["incc"])
+
+    with pytest.warns(fl.FlowWarning, match="'incc'"):
+        run([outer(1), outer(2)], log, cache)
+    assert len(log.of(Noticed)) == 1
 
 
 def test_ignored_parameters_do_not_count(cache: Path, log: EventLog) -> None:

@@ -202,7 +202,9 @@ print(*[str(warning.message) for warning in caught], sep="\\n")
 """
 
 
-@pytest.mark.parametrize("limit", [0, 1000, 40_000, 200_000])
+@pytest.mark.parametrize(
+    "limit", [1000, 200_000, pytest.param(0, marks=pytest.mark.slow), pytest.param(40_000, marks=pytest.mark.slow)]
+)
 def test_files_may_not_grow(tmp_path: Path, limit: int) -> None:
     """A quota that ends every write at some size: the values come out, with few words, and without traces of failure."""
     lines, errors = run_program(tmp_path / "program.py", FULL, tmp_path / "cache", limit)

@@ -361,7 +361,7 @@ class Tracked:
 
 @pytest.fixture(autouse=True)
 def nothing_alive() -> None:
-    gc.collect()
+    """Forget what earlier tests left to the collector of cycles; to collect it would take longer than the tests."""
     Tracked.alive.clear()
 
 

@@ -314,6 +314,7 @@ TASKS: list[Callable[..., Any]] = [add, coarse, listed, grow, never_stored]
 
 @given(seed=st.integers(0, 10**6), n_first=st.integers(1, 15), n_more=st.integers(0, 10), force=st.booleans())
 @settings(max_examples=60)
+@pytest.mark.filterwarnings("ignore:force= names:flowlib.FlowWarning")
 def test_the_run_does_what_the_plan_says(seed: int, n_first: int, n_more: int, force: bool) -> None:
     """What the plan calls cached is used, what it says runs does, for the same reasons; the rest is one or the other."""
     store = MemoryStore()

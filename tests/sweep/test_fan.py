@@ -127,6 +127,19 @@ def test_a_late_fan_out_notices_changed_code_and_inputs(cache: Path, log: EventL
     assert run(late(changed, 3), log, cache).score == 102
 
 
+@pytest.mark.parametrize("values", ["abc", {"a": 1}, {1, 2}, 3], ids=["text", "dict", "set", "number"])
+def test_a_late_axis_is_as_strict_as_a_list(cache: Path, log: EventLog, values: object) -> None:
+    """What would not be taken as the values of an axis is not taken from a node either; a set has no order."""
+
+    @fl.task
+    def made() -> Any:
+        return values
+
+    late = fl.fan_in(fl.fan_out(fit_fold, over=fl.axis(fold=made()) * fl.grid(lr=[1.0])), fl.collect())
+    with pytest.raises(fl.SpaceError, match="values of axis 'fold' are not a list"):
+        run(late, log, cache)
+
+
 def test_a_late_fan_out_refuses_what_needs_its_points() -> None:
     """len, iteration and indexing of an unknown number of points are loud."""
     late = fl.fan_out(fit_fold, over=fl.axis(fold=folds(3)) * fl.grid(lr=[1.0]))
@@ -158,6 +171,22 @@ def test_min_ok_refuses_a_thin_sweep(cache: Path, log: EventLog) -> None:
     with pytest.raises(fl.ReducerError):
         run(fl.fan_in(jobs, len), log, cache)
     assert run(fl.fan_in(jobs, fl.best(max="score"), min_ok=2), log, cache).score == 2.0
+
+
+@pytest.mark.parametrize("min_ok", [-1, 1.5, True, "2"])
+def test_an_odd_min_ok_is_refused_before_anything_runs(min_ok: Any) -> None:
+    """Not hours later, when the points are there."""
+    with pytest.raises(fl.ReducerError, match="neither a number of points nor a share"):
+        fl.fan_out(fragile, over=fl.grid(n=[1, 2]), min_ok=min_ok)
+    with pytest.raises(fl.ReducerError, match="neither a number of points nor a share"):
+        fl.fan_in(fl.fan_out(fragile, over=fl.grid(n=[1, 2])), fl.collect(), min_ok=min_ok)
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5])
+def test_a_limit_is_a_number_of_points(limit: Any) -> None:
+    """The message is about the limit, not about the pool that enforces it."""
+    with pytest.raises(fl.TaskMisused, match="is not a number of points of 'fragile'"):
+        fl.fan_out(fragile, over=fl.grid(n=[1, 2]), limit=limit)
 
 
 def test_stop_and_continue(cache: Path, log: EventLog) -> None:
@@ -229,6 +258,13 @@ def test_sweep_result_is_a_table(cache: Path, log: EventLog) -> None:
     assert result["lr=0.2"] == result[1]
     assert result.best(max="auc").params["lr"] == 2.9
     assert len(repr(result).splitlines()) < 10
+
+
+def test_metrics_and_parameters_named_like_the_outcome_are_kept_in_the_table() -> None:
+    """A metric called error is common; the column that says what failed does not take its place."""
+    jobs = fl.fan_out(lambda status: {"error": status / 10}, over=fl.grid(status=[1, 2]))
+    rows = fl.run(jobs, cache=False, progress=False).rows()
+    assert rows[1] == {"params.status": 2, "value.error": 0.2, "status": "ok", "error": None}
 
 
 @given(order=st.permutations(list(range(12))))

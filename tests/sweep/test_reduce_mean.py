@@ -193,3 +193,9 @@ def test_memory_does_not_grow_with_the_points():
         accumulator = reducer.add(accumulator, item)
 
     assert len(pickle.dumps(accumulator.by_name["value"].moments._sum)) < 600
+
+
+def test_numbers_beyond_every_float_are_infinite():
+    """The mean of huge integers overflows to infinity, as sums of floats do; it is no error."""
+    assert stat([10**400, 1]).mean == math.inf
+    assert stat([-(10**400), 1]).mean == -math.inf

@@ -271,8 +271,10 @@ def test_the_repr_is_short_for_any_space():
         (lambda: cases(a=3), "'a' is not a mapping"),  # type: ignore[arg-type]
         (lambda: cases([{"a": 1}]), "is not a mapping"),  # type: ignore[arg-type]
         (lambda: grid(a=[1], b=[1]) * grid(b=[2]), "Both sides of a product set 'b'"),
-        (lambda: seeds(0), "at least one seed"),
-        (lambda: sample(0, x=uniform(0, 1)), "at least one point"),
+        (lambda: seeds(0), "whole number of seeds, at least one"),
+        (lambda: seeds(2.5), "whole number of seeds"),  # type: ignore[arg-type]
+        (lambda: sample(0, x=uniform(0, 1)), "whole number of points, at least one"),
+        (lambda: sample(2.5, x=uniform(0, 1)), "whole number of points"),  # type: ignore[arg-type]
         (lambda: sample(3), "no distributions"),
         (lambda: sample(3, x=0.5), "'x' of sample is not a distribution"),
         (lambda: logspace(-2, 2, 5), "positive, finite ends"),

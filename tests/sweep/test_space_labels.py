@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from flowlib.errors import SpaceError
+from flowlib.hashing.file import Dir, File
 from flowlib.sweep.distributions import choice, uniform
 from flowlib.sweep.naming import LABEL_WIDTH, label_points
 from flowlib.sweep.space import cases, grid, sample, seeds
@@ -45,6 +46,16 @@ def test_values_that_look_alike_are_shown_in_full():
     """The short form is used only where it tells the values of its axis apart."""
     assert label_points(grid(x=[1, 1.0, "1", True])) == ["x=1", "x=1.0", "x='1'", "x=True"]
     assert label_points(grid(x=[0.1234567, 0.1234568, 0.5])) == ["x=0.1234567", "x=0.1234568", "x=0.5"]
+
+
+def test_files_are_shown_by_name_and_by_path_where_names_are_equal():
+    """The list of failed points of a sweep over files says which files."""
+    for name in ("a/one.csv", "b/one.csv", "a/two.csv"):
+        pathlib.Path(name).parent.mkdir(exist_ok=True)
+        pathlib.Path(name).write_text(name)
+
+    assert label_points(grid(x=[File("a/one.csv"), File("a/two.csv"), Dir("b")])) == ["x=one.csv", "x=two.csv", "x=b"]
+    assert label_points(grid(x=[File("a/one.csv"), File("b/one.csv")])) == ["x=a/one.csv", "x=b/one.csv"]
 
 
 @pytest.mark.parametrize(
