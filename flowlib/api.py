@@ -1,31 +1,35 @@
 """The door for programs and notebooks: `run`, `start`, `arun`, `plan`, `why`, with a progress display that fits the screen.
 
 Everything below this module is silent; here what a run has to say meets a person.
+
+A program that only runs things pays for nothing else: what plans, explains, sweeps, shows progress or works in the
+background is imported when it is asked for.
 """
+
+from __future__ import annotations
 
 import contextlib
 import sys
 import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 from flowlib.config import ProgressMode, load_settings, wants_no_color
 from flowlib.engine.context import is_inside_run
-from flowlib.engine.handle import Run
-from flowlib.engine.look import explain_target, make_plan
 from flowlib.engine.run import Cache, RunOptions, execute, options_from, unforced
 from flowlib.errors import FlowWarning
 from flowlib.events import Event, Noticed, Observer
 from flowlib.graph.args import targets_of
 from flowlib.graph.graph import Graph
-from flowlib.hashing import identity
 from flowlib.ids import Digest
-from flowlib.planning.explain import Explanation
-from flowlib.planning.preview import Plan
-from flowlib.sweep.group import FanOut
-from flowlib.sweep.result import SweepResult
-from flowlib.views.progress import choose_progress, in_notebook
+
+if TYPE_CHECKING:
+    from flowlib.engine.handle import Run
+    from flowlib.planning.explain import Explanation
+    from flowlib.planning.preview import Plan
+    from flowlib.sweep.group import FanOut
+    from flowlib.sweep.result import SweepResult
 
 R = TypeVar("R")
 OnErrorWord = Literal["stop", "continue", "keep"]
@@ -138,6 +142,8 @@ def start(target: Any, **options: Unpack[RunKeywords]) -> Run[Any]:
     >>> fl.start(one(), cache=False).result()
     1
     """
+    from flowlib.engine.handle import Run
+
     made, warner = _started_options(target, options)
     return Run(target, made, warner.warn)
 
@@ -156,6 +162,8 @@ async def arun(target: Any, **options: Unpack[RunKeywords]) -> Any:
     >>> asyncio.run(fl.arun(one(), cache=False))
     1
     """
+    from flowlib.engine.handle import Run
+
     made, warner = _started_options(target, options)
     result = await Run(target, made, warner.warn).wait()
     warner.warn()
@@ -182,6 +190,8 @@ def plan(target: object, *, cache: Cache = None, workers: int | None = None, for
       one  to run
              cache off
     """
+    from flowlib.engine.look import make_plan
+
     made = make_plan(target, options_from({"workers": workers}, cache=cache, force=_words(force)))
     _warn_unforced(target, force)
     return made
@@ -208,6 +218,8 @@ def why(target: object, *, cache: Cache = None, force: Collection[str] = ()) -> 
     one at ...: would run
       cache off
     """
+    from flowlib.engine.look import explain_target
+
     found = explain_target(target, options_from({}, cache=cache, force=_words(force)))
     _warn_unforced(target, force)
     return next((explanation for explanation in found if explanation.word != "cached"), found[0])
@@ -224,7 +236,9 @@ def digest(value: object) -> Digest:
     >>> digest(1) == digest(True)
     False
     """
-    return identity.digest(value)
+    from flowlib.hashing.identity import digest
+
+    return digest(value)
 
 
 def _options(
@@ -274,6 +288,8 @@ def _started_options(target: object, given: Mapping[str, Any]) -> tuple[RunOptio
 def _display(target: object, mode: ProgressMode) -> Observer | None:
     if mode is False or is_inside_run():
         return None
+    from flowlib.views.progress import choose_progress, in_notebook
+
     stream = sys.stderr
     is_tty = bool(getattr(stream, "isatty", lambda: False)())
     return choose_progress(

@@ -4,7 +4,6 @@ The only reader of the environment. Settings are read once at a door and passed 
 """
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -152,9 +151,17 @@ def environment() -> Mapping[str, str]:
 def _from_project(root: Path) -> dict[str, Any]:
     path = root / "pyproject.toml"
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
         return {}  # no project file, or one that its own tools will complain about
+    if "flowlib" not in text:
+        return {}
+    import tomllib
+
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return {}
     table = document.get("tool", {}).get("flowlib", {})
     where = f"[tool.flowlib] in {path.name}"
     for name in _ENVIRONMENT_ONLY & table.keys():

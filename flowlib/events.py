@@ -2,9 +2,14 @@
 
 Logs, progress, history and pictures are observers of this stream or folds over it. Times (`at`) are seconds since
 1970, UTC; durations are measured on a monotonic clock.
+
+What happened to hundreds of nodes in one go travels as one batch, a `NodesCached` or a `NodesRan`, whose columns say
+what one event a node would say. Only observers that ask for batches meet them; `events()` is what all others see.
 """
 
-from typing import Literal, Protocol, get_args
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import attrs
 
@@ -156,8 +161,130 @@ Event = (
 EVENT_TYPES: tuple[type, ...] = get_args(Event)
 
 
+# ----------------------------------------------------------------------------------------------------------------------
+# Batches. Invariant: a batch and its events say the same; a batch has at least one node.
+
+
+class Call(NamedTuple):
+    """What many nodes of a batch have in common. A tuple, because it is looked up by value."""
+
+    task: str
+    site: str = ""
+    reasons: tuple[str, ...] = ()
+
+
+class NodesCached:
+    """A `NodeCached` of each of many nodes, found in one look-up. Columns have one place for each node.
+
+    A plain class with slots, as is `NodesRan`: both are made on the run's hot path and never compared there.
+    """
+
+    __slots__ = ("at", "call_of", "calls", "keys", "labels", "nodes", "saved_ns")
+
+    def __init__(
+        self,
+        *,
+        at: float,
+        calls: Sequence[Call],
+        call_of: Sequence[int],
+        nodes: Sequence[NodeId],
+        labels: Sequence[str],
+        keys: Sequence[Key],
+        saved_ns: Sequence[int],
+    ) -> None:
+        self.at = at
+        self.calls, self.call_of = calls, call_of
+        """The distinct tasks, and the place of each node's own among them."""
+        self.nodes, self.labels, self.keys = nodes, labels, keys
+        self.saved_ns = saved_ns
+        """Nanoseconds that the stored results once took; whole numbers, because they are quick to write."""
+
+    @property
+    def ended_at(self) -> float:
+        """When the last of its events happened."""
+        return self.at
+
+    @property
+    def n_events(self) -> int:
+        """How many events it stands for."""
+        return len(self.nodes)
+
+    def events(self) -> Iterator["Event"]:
+        """Yield the events it stands for, in order."""
+        columns = zip(self.nodes, self.call_of, self.labels, self.keys, self.saved_ns, strict=True)
+        for node, call, label, key, saved_ns in columns:
+            task, saved_s = self.calls[call].task, saved_ns / 1e9
+            yield NodeCached(at=self.at, node=node, task=task, key=key, label=label, saved_s=saved_s)
+
+
+class NodesRan:
+    """A `NodeStarted` and a `NodeFinished` of each of many nodes that ran one after the other in one worker."""
+
+    __slots__ = ("at", "call_of", "calls", "durations_ns", "keys", "labels", "nodes", "sizes", "worker")
+
+    def __init__(
+        self,
+        *,
+        at: float,
+        calls: Sequence[Call],
+        call_of: Sequence[int],
+        nodes: Sequence[NodeId],
+        labels: Sequence[str],
+        keys: Sequence[Key | None],
+        durations_ns: Sequence[int],
+        sizes: Sequence[int],
+        worker: str,
+    ) -> None:
+        self.at = at
+        """When the first node started. Each of the others started when the one before it finished."""
+        self.calls, self.call_of = calls, call_of
+        """The distinct tasks, sites and reasons, and the place of each node's own among them."""
+        self.nodes, self.labels, self.keys = nodes, labels, keys
+        self.durations_ns, self.sizes, self.worker = durations_ns, sizes, worker
+
+    @property
+    def ended_at(self) -> float:
+        """When the last node finished."""
+        return self.at + sum(self.durations_ns) / 1e9
+
+    @property
+    def n_events(self) -> int:
+        """How many events it stands for."""
+        return 2 * len(self.nodes)
+
+    def events(self) -> Iterator["Event"]:
+        """Yield the events it stands for, in order: a node's start, its end, the next node's start."""
+        ends = accumulate(self.durations_ns)
+        columns = (self.nodes, self.call_of, self.labels, self.keys, self.durations_ns, self.sizes, ends)
+        at = self.at
+        for node, call, label, key, duration_ns, size, end_ns in zip(*columns, strict=True):
+            task, site, reasons = self.calls[call]
+            yield NodeStarted(at=at, node=node, task=task, label=label, site=site, reasons=reasons)
+            at = self.at + end_ns / 1e9
+            yield NodeFinished(
+                at=at,
+                node=node,
+                task=task,
+                key=key,
+                duration_s=duration_ns / 1e9,
+                size_bytes=size,
+                worker=self.worker,
+                label=label,
+            )
+
+
+EventBatch = NodesCached | NodesRan
+
+
 class Observer(Protocol):
     """Something that watches a run. An observer that raises is dropped and reported once; the run goes on."""
 
     def on_event(self, event: Event) -> None:
         """Take one event. Called in the engine's thread, in order; must not block."""
+
+
+class BatchObserver(Observer, Protocol):
+    """An observer whose class also has `on_batch` is given batches whole; to all others their events are told."""
+
+    def on_batch(self, batch: EventBatch) -> None:
+        """Take the events of many nodes at once, in the place where they happened."""

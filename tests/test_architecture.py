@@ -62,8 +62,11 @@ PROGRAMMES = {"contracts", "end_to_end", "laws", "typing"}  # folders of tests t
 HEAVY = {
     "numpy", "pandas", "polars", "pyarrow", "torch", "scipy", "pydantic", "matplotlib",  # users' values
     "asyncio", "cloudpickle", "cyclopts", "dask", "diskcache", "loguru", "ray", "rich",  # our machinery
-    "http", "multiprocessing", "sqlite3", "urllib.request",
+    "concurrent", "email", "http", "importlib.metadata", "logging", "multiprocessing", "socket", "sqlite3", "subprocess",
+    "tempfile", "tomllib", "urllib.request", "zipfile",
 }  # fmt: skip
+TO_DESCRIBE = {"flowlib.errors", "flowlib.graph", "flowlib.ids"}  # what `flowlib.task` and calls of tasks may load
+RUNNING = {"datetime", "hashlib", "json", "pathlib", "pickle", "signal", "uuid", "xxhash"}  # and what they may not
 
 
 @cache
@@ -278,13 +281,42 @@ def test_functions_stay_short() -> None:
           if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and length(node) > LONGEST_FUNCTION)  # fmt: skip
 
 
-@pytest.mark.parametrize("statement", ["import flowlib", "import flowlib as fl\n@fl.task\ndef f(x): return x\nf(f(1))"])
-def test_import_is_light(statement: str) -> None:
-    """Importing flowlib and describing work loads nothing that only running or looking needs."""
-    code = f"{statement}\nimport sys\nprint(*sorted({HEAVY!r} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+DESCRIBING = "import flowlib as fl\n@fl.task(version='2')\ndef f(x): return x\nf(f(1))"
 
-    assert done.stdout.split() == []
+
+def loaded_by(statements: str) -> set[str]:
+    """Return the modules that a fresh interpreter loads to do something."""
+    code = f"import sys\nbefore = set(sys.modules)\n{statements}\nprint(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(done.stdout.split())
+
+
+def test_import_loads_nothing_else() -> None:
+    """`import flowlib` alone is one file: whoever only may use it later pays nothing now."""
+    assert loaded_by("import flowlib") == {"flowlib"}
+
+
+@pytest.mark.parametrize("statements", [DESCRIBING, "import flowlib as fl\nfl.run", "import flowlib as fl\nfl.fan_out"])
+def test_import_is_light(statements: str) -> None:
+    """What describes work, and what will run it, loads nothing that only other programs need."""
+    assert sorted(loaded_by(statements) & HEAVY) == []
+
+
+def test_describing_work_loads_what_describes_it() -> None:
+    """Tasks and their calls need the graph; what hashes, stores and runs comes with the first run."""
+    loaded = loaded_by(DESCRIBING)
+    ours = {".".join(name.split(".")[:2]) for name in loaded if name.startswith("flowlib.")}
+
+    assert ours <= TO_DESCRIBE
+    assert sorted(loaded & RUNNING) == []
+
+
+def test_a_run_loads_no_other_door() -> None:
+    """A program that runs tasks does not pay for sweeps, explanations, displays or background runs."""
+    loaded = loaded_by("import flowlib as fl\nfl.run") - {"flowlib.sweep.failed"}  # a failed node may be a value
+
+    wrong(name for name in sorted(loaded) if name in ("flowlib.engine.handle", "flowlib.engine.look")
+          or name.startswith(("flowlib.views.", "flowlib.planning.explain", "flowlib.sweep.")))  # fmt: skip
 
 
 def test_the_map_is_the_territory() -> None:

@@ -1,7 +1,10 @@
 """The public names: exactly those of `__all__`, each with a docstring and a word in the documents."""
 
+import ast
 import inspect
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -15,12 +18,48 @@ README = (ROOT / "README.md").read_text("utf-8")
 HOOKS = {"load_ipython_extension", "unload_ipython_extension"}  # IPython calls these, people do not
 
 
+def lazily_imported() -> dict[str, str]:
+    """Return public name -> module, as the root's table has it."""
+    return {name: home for home, names in flowlib._HOMES.items() for name in names.split()}
+
+
 def test_all_equals_what_is_importable() -> None:
     """Nothing is public by accident, and nothing promised is missing."""
+    assert all(hasattr(flowlib, name) for name in flowlib.__all__)
     names = {name for name, value in vars(flowlib).items() if not isinstance(value, ModuleType) and name[0] != "_"}
 
     assert sorted(set(flowlib.__all__) - {"__version__"}) == sorted(names - HOOKS)
     assert names >= HOOKS
+
+
+def test_checkers_and_the_interpreter_import_the_same() -> None:
+    """The imports that type checkers read are those that a first use makes."""
+    tree = ast.parse((ROOT / "flowlib" / "__init__.py").read_text("utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    read = {alias.name: str(node.module).removeprefix("flowlib.")
+            for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}  # fmt: skip
+
+    assert lazily_imported() == read
+    assert set(read) == set(flowlib.__all__) - {"__version__"}
+
+
+def test_names_are_known_before_they_are_used() -> None:
+    """Completion, `dir()` and a misspelt name work in a program that has used nothing yet; no name is left behind."""
+    code = """
+import flowlib
+assert set(flowlib.__all__) <= set(dir(flowlib))
+assert not [name for name in vars(flowlib) if name[0] != "_" and name != "sys"], vars(flowlib)
+try:
+    flowlib.taks
+except AttributeError as error:
+    assert (error.name, error.obj) == ("taks", flowlib)
+    assert not hasattr(flowlib, "taks")
+else:
+    raise AssertionError
+from flowlib import task
+assert task is flowlib.task is vars(flowlib)["task"]
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=ROOT)
 
 
 def test_all_is_in_order() -> None:

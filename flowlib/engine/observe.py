@@ -6,11 +6,13 @@ The only user of loguru, which is imported when the setting `log` is on and ther
 import threading
 from collections.abc import Sequence
 
-from flowlib.events import Event, Noticed, Observer
+from flowlib.events import Event, EventBatch, NodesCached, NodesRan, Noticed, Observer
 
 
 class Emitter:
     """Fans events out to observers.
+
+    An observer whose class has `on_batch` is given batches whole; all others are told the events in them, one by one.
 
     Args:
         observers: They are called in this order, one event at a time. One whose attribute `notices_only` is true gets
@@ -40,11 +42,11 @@ class Emitter:
             self._tell(self._observers, event)
             self._is_closed = True
 
-    def emit(self, event: Event) -> None:
-        """Hand one event to every observer."""
+    def emit(self, said: Event | EventBatch) -> None:
+        """Hand an event, or a batch of them, to every observer."""
         if self._outer is not None:
-            self._outer.emit(event)
-        self._tell(self._observers, event)
+            self._outer.emit(said)
+        self._tell(self._observers, said)
 
     def notice(self, at: float, kind: str, message: str) -> None:
         """Tell the user something, each text once per run."""
@@ -62,12 +64,23 @@ class Emitter:
         self._tell(self._notice_takers, event)
         self._tell(self._observers, event)
 
-    def _tell(self, observers: list[Observer], event: Event) -> None:
+    def _tell(self, observers: list[Observer], said: Event | EventBatch) -> None:
         with self._one_at_a_time:
             for observer in () if self._is_closed else tuple(observers):
                 try:
-                    observer.on_event(event)
+                    _hand_over(observer, said)
                 except Exception as error:  # any observer may be broken in any way
                     observers.remove(observer)
                     message = f"observer {type(observer).__name__} was dropped: {type(error).__name__}: {error}"
-                    self.notice(event.at, "observer-dropped", message)
+                    self.notice(said.at, "observer-dropped", message)
+
+
+def _hand_over(observer: Observer, said: Event | EventBatch) -> None:
+    """Give an observer an event, or a batch as it takes it. The class is asked: a mock has any attribute one asks for."""
+    if not isinstance(said, NodesCached | NodesRan):
+        observer.on_event(said)
+    elif hasattr(type(observer), "on_batch"):
+        observer.on_batch(said)  # type: ignore[attr-defined]
+    else:
+        for event in said.events():
+            observer.on_event(event)

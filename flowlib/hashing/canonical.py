@@ -2,7 +2,7 @@
 
 Theory of operation: `walk` turns a value into a token with the encoders of `table`; the digest is the SHA-256 of that
 token, with the number of bytes the value stands for. What the encoders see and what they leave out is said where they
-live: `plain` and `lanes` (Python's own types), `standard` (standard library), `objects`, `callables`, `arrays`, `frames`,
+live: `plain`, `scalars` and `lanes` (Python's own types), `standard` (standard library), `objects`, `callables`, `arrays`, `frames`,
 `arrow`, `polars_frames`, `tensors`, `file`.
 
 Rules: split is safe, merge is a bug. `True`, `1`, `1.0`, `"1"`, `b"1"` differ, a list is not a tuple, 0.0 is not -0.0; a
@@ -14,15 +14,13 @@ import hashlib
 from collections.abc import Callable
 
 from flowlib.hashing.digest import digest_of_sha256
-from flowlib.hashing.encoding import MAX_SIZE, FileMemo, Walk
+from flowlib.hashing.encoding import MAX_SIZE, SCHEME, FileMemo, Walk
 from flowlib.hashing.registry import Ignore, register_digest
+from flowlib.hashing.scalars import LANES
 from flowlib.hashing.walk import token_of
 from flowlib.ids import Digest
 
 __all__ = ["Ignore", "digest_value", "register_digest"]
-
-SCHEME = b"flowlib value 1\n"
-"""Comes before every token. Raise the number with any change of an encoding: all digests change, visibly."""
 
 
 def digest_value(
@@ -48,7 +46,7 @@ def digest_value(
         Undigestible: The value, or something in it, has no stable digest; the error names the path to it.
         FileMissing: A `File` or `Dir` in it does not exist.
 
-    Cost: about 10 microseconds for a small dict of arguments, 30 ms for a list of a million floats, 10 ms for 100 MB of
+    Cost: about 1 microsecond for a scalar, 5 for a small dict of arguments, 30 ms for a list of a million floats, 10 ms for 100 MB of
     array; `bench_digest.py`.
 
     >>> digest_value({"lr": 0.1, "depth": 4}) == digest_value({"depth": 4, "lr": 0.1})
@@ -56,6 +54,10 @@ def digest_value(
     >>> digest_value([1, 2]) == digest_value((1, 2))
     False
     """
+    lane = LANES.get(type(value))
+    digest = None if lane is None else lane(value)
+    if digest is not None:
+        return digest
     walk = Walk(function_digest, files)
     token = token_of(value, walk, path)
     return digest_of_sha256(hashlib.sha256(SCHEME + token).hexdigest(), min(len(token) + walk.extra, MAX_SIZE))

@@ -9,7 +9,6 @@ Invariant: an owner's version says all there is to know about its code; user cod
 """
 
 import importlib.machinery
-import importlib.metadata
 import importlib.util
 import os
 import re
@@ -18,10 +17,14 @@ import sys
 import sysconfig
 from collections.abc import Iterable
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import attrs
 
 from flowlib.hashing.source import digest_of_file, read_metadata
+
+if TYPE_CHECKING:
+    import importlib.metadata
 
 SCHEME = "1"
 """Number of the way code versions are made; raising it changes every code version."""
@@ -142,12 +145,14 @@ class Owners:
 
 def _listers(folder: str, first: str) -> dict[Owner, str]:
     """Return the distributions installed in `folder` that list a file or package `first`, each with its file list."""
+    import importlib.metadata  # brings e-mail, sockets and zip files along
+
     namesakes = importlib.metadata.distributions(name=first, path=[folder])
     found = _listing(namesakes, first)
     return found or _listing(importlib.metadata.distributions(path=[folder]), first)
 
 
-def _listing(distributions: Iterable[importlib.metadata.Distribution], first: str) -> dict[Owner, str]:
+def _listing(distributions: "Iterable[importlib.metadata.Distribution]", first: str) -> dict[Owner, str]:
     found: dict[Owner, str] = {}
     for distribution in distributions:
         record = "\n" + (read_metadata(distribution, "RECORD") or read_metadata(distribution, "installed-files.txt"))

@@ -28,6 +28,9 @@ from flowlib.errors import Undigestible
 from flowlib.hashing.digest import LARGE_BYTES, fast_hash
 from flowlib.ids import Digest
 
+SCHEME = b"flowlib value 1\n"
+"""Comes before every token. Raise the number with any change of an encoding: all digests change, visibly."""
+
 INLINE_BYTES = 64
 """A longer token is sealed: below this a SHA-256 would be no shorter, far above it nested data would be copied often."""
 

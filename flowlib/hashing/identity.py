@@ -4,6 +4,7 @@ from flowlib.hashing.canonical import digest_value
 from flowlib.hashing.code import CodeVersion, CodeVersions
 from flowlib.hashing.encoding import FileMemo
 from flowlib.hashing.forms import SourceIndex
+from flowlib.hashing.scalars import ScalarDigests
 from flowlib.ids import Digest
 
 
@@ -25,6 +26,11 @@ class Identity:
     def __init__(self, index: SourceIndex | None = None, files: FileMemo | None = None) -> None:
         self._codes = CodeVersions(index)
         self._files = files
+        self._scalars = ScalarDigests()
+
+    def scalar_digest(self, value: object) -> Digest | None:
+        """Return the digest of a plain scalar of Python's own, None for anything else. Never raises."""
+        return self._scalars.find(value)
 
     def digest(self, value: object, path: str = "") -> Digest:
         """Return the canonical digest of a value. `path` says where it sits, for errors.
@@ -32,6 +38,9 @@ class Identity:
         Raises:
             Undigestible: The value, or something in it, has no stable digest.
         """
+        digest = self._scalars.find(value)
+        if digest is not None:
+            return digest
         return digest_value(value, function_digest=self._codes.digest, path=path, files=self._files)
 
     def code_version(self, fn: object) -> CodeVersion:

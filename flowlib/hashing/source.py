@@ -13,7 +13,6 @@ import __future__
 import ast
 import contextlib
 import functools
-import importlib.metadata
 import io
 import linecache
 import operator
@@ -24,10 +23,14 @@ import tokenize
 import warnings
 from collections.abc import Iterator, Mapping
 from types import CodeType
+from typing import TYPE_CHECKING
 
 from flowlib.hashing.bytecode import normalize_code
 from flowlib.hashing.digest import digest_bytes
 from flowlib.ids import Digest
+
+if TYPE_CHECKING:
+    import importlib.metadata
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
@@ -191,7 +194,7 @@ def digest_of_file(filename: str) -> Digest | None:
         return None
 
 
-def read_metadata(distribution: importlib.metadata.Distribution, name: str) -> str:
+def read_metadata(distribution: "importlib.metadata.Distribution", name: str) -> str:
     """Return the text of one of an installed distribution's metadata files; empty if it has none of that name."""
     return distribution.read_text(name) or ""
 

@@ -16,6 +16,9 @@ from typing import Any
 
 from flowlib.events import Call, EventBatch, NodesCached, NodesRan
 
+_LONGEST_NS = 2**63
+"""Three centuries. What is longer was not measured, and may be more than a float can hold."""
+
 
 def fields_of(batch: EventBatch) -> dict[str, object]:
     """Return the fields of the line that holds a batch."""
@@ -53,12 +56,12 @@ def batch_of(kind: str, fields: Mapping[str, Any]) -> EventBatch:
     if not all(0 <= place < len(calls) for place in common["call_of"]):
         raise ValueError("a node has a call that the line does not hold")
     if kind == "NodesCached":
-        saved_ns = _spread(fields, "saved_ns", n, int)
+        saved_ns = _nanoseconds(fields, "saved_ns", n)
         return NodesCached(**common, keys=_spread(fields, "key", n, str), saved_ns=saved_ns)
     return NodesRan(
         **common,
         keys=_spread(fields, "key", n, str, type(None)),
-        durations_ns=_spread(fields, "took_ns", n, int),
+        durations_ns=_nanoseconds(fields, "took_ns", n),
         sizes=_spread(fields, "size", n, int),
         worker=_checked([fields.get("worker")], str)[0],
     )
@@ -78,6 +81,13 @@ def _spread(fields: Mapping[str, Any], name: str, n: int, *types: type) -> list[
     if len(column) != n:
         raise ValueError(f"column {name!r} has {len(column)} values for {n} nodes")
     return _checked(column, *types)
+
+
+def _nanoseconds(fields: Mapping[str, Any], name: str, n: int) -> list[int]:
+    column = _spread(fields, name, n, int)
+    if not -_LONGEST_NS < min(column) <= max(column) < _LONGEST_NS:
+        raise ValueError("a time is too large")
+    return column
 
 
 def _checked(values: list[Any], *types: type) -> list[Any]:

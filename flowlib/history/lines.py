@@ -1,4 +1,4 @@
-"""One event, one line: how events are written in a run's log.
+"""One event, one line: how events are written in a run's log. A batch of events is one line, too; see `columns`.
 
 A line is an ASCII JSON object: `{"event": "NodeFinished", "at": 12.5, "node": 3, "task": "fit", "duration_s": 0.25}`.
 Fields that have their default are left out, so most lines are about 100 bytes.
@@ -17,7 +17,8 @@ from typing import Any, Literal, get_args, get_origin
 import attrs
 
 from flowlib.errors import InternalError
-from flowlib.events import EVENT_TYPES, Event
+from flowlib.events import EVENT_TYPES, Event, EventBatch, NodesCached, NodesRan
+from flowlib.history.columns import batch_of, fields_of
 
 
 def _plain(value: Any) -> object:
@@ -33,31 +34,33 @@ class DamagedLine(ValueError):
     """A line that is not a whole event."""
 
 
-def encode_event(event: Event) -> str:
-    """Return an event as one line of ASCII text, without its newline.
+def encode(said: Event | EventBatch) -> str:
+    """Return an event, or a batch of them, as one line of ASCII text, without its newline.
 
     >>> from flowlib.events import NodesAdded
-    >>> encode_event(NodesAdded(at=1.5, parent=0, n_nodes=3))
+    >>> encode(NodesAdded(at=1.5, parent=0, n_nodes=3))
     '{"event":"NodesAdded","at":1.5,"parent":0,"n_nodes":3}'
     """
-    kind = type(event)
+    if isinstance(said, NodesRan | NodesCached):
+        return _encode(fields_of(said))
+    kind = type(said)
     line: dict[str, object] = {"event": kind.__name__}
     for name, default in _DEFAULTS[kind]:
-        value = getattr(event, name)
+        value = getattr(said, name)
         if value != default:
             line[name] = value
     return _encode(line)
 
 
-def decode_event(line: str | bytes) -> Event | None:
-    """Return the event of a line, or None when it is of a kind this version does not know.
+def decode(line: str | bytes) -> Event | EventBatch | None:
+    """Return what a line says, or None when it is of a kind this version does not know.
 
     Raises:
         DamagedLine: the line is torn, is not JSON, lacks a field, or has a field of the wrong type.
 
-    >>> decode_event('{"event":"NodesAdded","at":1.5,"parent":0,"n_nodes":3,"later":true}')
+    >>> decode('{"event":"NodesAdded","at":1.5,"parent":0,"n_nodes":3,"later":true}')
     NodesAdded(at=1.5, parent=0, n_nodes=3)
-    >>> decode_event('{"event":"FromTheFuture"}') is None
+    >>> decode('{"event":"FromTheFuture"}') is None
     True
     """
     try:
@@ -66,10 +69,17 @@ def decode_event(line: str | bytes) -> Event | None:
         raise DamagedLine(str(error)) from None
     if not isinstance(fields, dict) or not isinstance(name := fields.get("event"), str):
         raise DamagedLine("not an event")
+    if name in _BATCHES:
+        return _build_batch(name, fields)
     kind = _KIND_BY_NAME.get(name)
-    if kind is None:
-        return None
-    return _build(kind, fields)
+    return None if kind is None else _build(kind, fields)
+
+
+def _build_batch(name: str, fields: Mapping[str, Any]) -> EventBatch:
+    try:
+        return batch_of(name, fields)
+    except (ValueError, OverflowError) as error:
+        raise DamagedLine(str(error)) from None
 
 
 def _build(kind: type, fields: Mapping[str, Any]) -> Event:
@@ -135,6 +145,7 @@ def _refuse(value: object) -> Any:
     raise DamagedLine(f"a field holds a {type(value).__name__}")
 
 
+_BATCHES = frozenset(kind.__name__ for kind in get_args(EventBatch))
 _NO_DEFAULT = object()
 _KIND_BY_NAME: Mapping[str, type] = {kind.__name__: kind for kind in EVENT_TYPES}
 _ACCEPT: Mapping[type, Mapping[str, tuple[object, Callable[[Any], Any]]]] = {

@@ -1,11 +1,11 @@
 """The event log of a run: `runs/<run-id>.jsonl`, appended to while the run goes on.
 
 Theory of operation: the writer keeps events in memory and appends them in groups, so an event costs the run about a
-list append. A group goes out when it is full, when the events themselves say that a second has passed, when the run
-starts and ends, and when asked, which the engine does when it has waited for a second or is about to be held up.
-`kill -9` loses at most the last group and may tear the last line; a reader passes over a torn tail. While a log is
-being written its file is locked, so that a reader can tell a run that goes on from one whose process died; the system
-drops the lock with the process, whatever way it ends.
+list append. A batch of events is kept and written as one line, and read as its events. A group goes out when it is
+full, when the events themselves say that a second has passed, when the run starts and ends, and when asked, which the
+engine does when it has waited for a second or is about to be held up. `kill -9` loses at most the last group and may
+tear the last line; a reader passes over a torn tail. While a log is being written its file is locked, so that a reader
+can tell a run that goes on from one whose process died; the system drops the lock with the process, whatever way it ends.
 
 Invariant: only whole lines stay in the file. A write that fails half way is cut off again, and what could not be
 written is counted and noted in the log itself as soon as writing works again.
@@ -18,12 +18,13 @@ import errno
 import fcntl
 import os
 import threading
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 from flowlib.errors import FileMissing
-from flowlib.events import Event, Noticed, RunFinished, RunStarted
-from flowlib.history.lines import DamagedLine, decode_event, encode_event
+from flowlib.events import Event, EventBatch, NodesCached, NodesRan, Noticed, RunFinished, RunStarted
+from flowlib.history.lines import DamagedLine, decode, encode
 from flowlib.ids import RunId
 
 SUFFIX = ".jsonl"
@@ -58,8 +59,9 @@ class RunLog:
     def __init__(self, directory: str | os.PathLike[str], run: RunId, *, group: int = GROUP) -> None:
         self.path = log_path(directory, run)
         self._group = group
-        self._waiting: list[Event] = []
-        self._flushed_at = float("-inf")
+        self._waiting: list[Event | EventBatch] = []
+        self._n_waiting = 0
+        self._flushed_at = self._latest_at = float("-inf")
         self._file: int | None = None
         self._size = 0
         self._n_lost = 0
@@ -70,18 +72,20 @@ class RunLog:
     def on_event(self, event: Event) -> None:
         """Take one event. Cost: a list append; a group costs one write."""
         with self._one_at_a_time:
-            if self._closed:
-                return
-            self._waiting.append(event)
-            is_full = len(self._waiting) >= self._group
-            if is_full or self.is_due(event.at) or isinstance(event, RunStarted | RunFinished):
+            self._take(event, event.at, 1)
+            if isinstance(event, RunStarted):
                 self._flush()
-            if isinstance(event, RunFinished):
+            elif isinstance(event, RunFinished):
                 self.close()
 
     def is_due(self, now: float) -> bool:
         """Whether something has waited for a second or the clock was set; anybody may then `flush`."""
         return bool(self._waiting) and not 0 <= now - self._flushed_at < GROUP_S
+
+    def on_batch(self, batch: EventBatch) -> None:
+        """Take the events of many nodes. Cost: a line, when its group goes out: 0.3 us a node."""
+        with self._one_at_a_time:
+            self._take(batch, batch.ended_at, batch.n_events)
 
     def flush(self) -> None:
         """Append what is waiting. Never raises; what cannot be written is counted as lost."""
@@ -103,19 +107,29 @@ class RunLog:
         error, self._error = self._error, None
         return error
 
-    def _flush(self) -> None:
-        events, self._waiting = self._waiting, []
-        if not events or self._closed:
+    def _take(self, said: Event | EventBatch, at: float, n_events: int) -> None:
+        if self._closed:
             return
-        self._flushed_at = events[-1].at
+        self._waiting.append(said)
+        self._n_waiting += n_events
+        self._latest_at = at
+        if self._n_waiting >= self._group or self.is_due(at):
+            self._flush()
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        n_waiting, self._n_waiting = self._n_waiting, 0
+        if not waiting or self._closed:
+            return
+        self._flushed_at = self._latest_at
         if self._n_lost:
             message = f"{self._n_lost} events could not be written here"
-            events.insert(0, Noticed(at=events[0].at, kind="log-incomplete", message=message))
+            waiting.insert(0, Noticed(at=waiting[0].at, kind="log-incomplete", message=message))
         try:
-            self._append("".join([encode_event(event) + "\n" for event in events]).encode("ascii"))
+            self._append("".join([encode(said) + "\n" for said in waiting]).encode("ascii"))
             self._n_lost = 0
         except (OSError, TypeError, ValueError) as error:
-            self._n_lost += len(events) - bool(self._n_lost)
+            self._n_lost += n_waiting
             self._error = self._error or error
 
     def _append(self, data: bytes) -> None:
@@ -148,19 +162,19 @@ def read_log(path: str | os.PathLike[str]) -> Iterator[Event]:
     Raises:
         FileMissing: there is no such log.
 
-    Cost: O(size), one line in memory at a time.
+    Cost: O(size), one line in memory at a time; 1 us an event where events came in batches, 10 where they came alone.
     """
     n_damaged, at = 0, 0.0
     for line in _whole_lines(path):
         try:
-            event = decode_event(line)
+            said = decode(line)
         except DamagedLine:
             n_damaged += 1
             continue
         if n_damaged:
             yield _damage(n_damaged, at)
             n_damaged = 0
-        if event is not None:
+        for event in _events_of(said):
             at = event.at
             yield event
     if n_damaged:
@@ -185,7 +199,8 @@ def read_ends(path: str | os.PathLike[str], *, window_bytes: int = 64 * 1024) ->
         raise _missing(path) from None
     first = head[: head.find(b"\n") + 1]
     last = tail[: tail.rfind(b"\n") + 1].rstrip(b"\n").rpartition(b"\n")[2]
-    return _decode_or_none(first), _decode_or_none(last)
+    firsts, lasts = _events_of(_decode_or_none(first)), _events_of(_decode_or_none(last))
+    return next(firsts, None), next(iter(deque(lasts, maxlen=1)), None)
 
 
 def is_live(path: str | os.PathLike[str]) -> bool:
@@ -217,9 +232,16 @@ def _damage(n_lines: int, at: float) -> Noticed:
     return Noticed(at=at, kind="log-damaged", message=message)
 
 
-def _decode_or_none(line: bytes) -> Event | None:
+def _events_of(said: Event | EventBatch | None) -> Iterator[Event]:
+    if isinstance(said, NodesRan | NodesCached):
+        yield from said.events()
+    elif said is not None:
+        yield said
+
+
+def _decode_or_none(line: bytes) -> Event | EventBatch | None:
     try:
-        return decode_event(line)
+        return decode(line)
     except DamagedLine:
         return None
 

@@ -12,7 +12,8 @@ from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
 from flowlib.hashing.code import CodeVersion
 from flowlib.ids import NodeId
-from flowlib.planning.decide import Hit, Miss, Planner, Undecided, nearest_entry
+from flowlib.planning.compare import nearest_entry
+from flowlib.planning.decide import Hit, Miss, Planner, Undecided
 from flowlib.planning.preview import Plan, PlanRow
 from flowlib.planning.reason import Reason
 from flowlib.store.base import Entry, Store

@@ -4,66 +4,90 @@
 the canonical digest of its value or, for a node, the digest of that node's output. The parts are kept beside the key:
 `why` lives on them.
 
+Cost: about 3 microseconds for a call with one or two scalars or nodes as arguments. Everything before the arguments is
+hashed once for each task (`shared.TaskPart`); a call copies that state and adds its arguments in one update.
+
+Recipes: a second name of a call, made of the *recipes* of the nodes it needs instead of their outputs, so that it is known
+before anything is looked up. It may be used for one thing: to recognise, with one look-up for each target, a graph whose
+results were all found before (a deep constructive trace). Whoever files a result under a recipe makes sure that every
+result beneath it was computed or found as such: no failure, no stand-in for one, nothing forced, no watched file, nothing
+that was not stored. An unknown recipe says nothing: the content keys decide then, and keep early cut-off. No call of a
+task that is not cached has a recipe, nor one with a ttl (it could be old while what stands on it looks new), and none of
+these above; declared environment variables and the contents of `File` arguments are in the recipe by value. All nodes a
+call was given count, those in ignored arguments too.
+
 Invariant: all or nothing. If any part cannot be computed there is no key, and the reason is kept instead.
 """
 
-import hashlib
-import re
-import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
-
-import attrs
 
 from flowlib.errors import FileMissing, FlowError, Undigestible
 from flowlib.graph.args import Composite, Quoted, nodes_in, replace
 from flowlib.graph.node import Node
 from flowlib.graph.policy import Policy
 from flowlib.graph.task import Task
-from flowlib.hashing.canonical import Ignore
 from flowlib.hashing.code import CodeVersion
-from flowlib.hashing.file import Dir, File
 from flowlib.hashing.identity import Identity
 from flowlib.ids import Digest, Key
-from flowlib.text import short_repr
+from flowlib.planning.previews import preview, previews
+from flowlib.planning.shared import TaskPart, make_task_part, phrase
+
+__all__ = ["CallKey", "DigestLeaf", "KeyMaker", "preview", "previews"]
 
 _REMEMBERED_BYTES = 1 << 16
 """From this size on, the digest of an argument that many nodes share is remembered by identity."""
 
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_LENGTHS = tuple(length.to_bytes(8, "big") for length in range(128))
+"""What stands before a digest; none is longer than 91 characters."""
 
-_PLAIN_REPR: object = object.__repr__
-
-_SHORT = frozenset({float, bool, type(None)})
-
-SCHEME = b"flowlib-key-1"
-"""Changes only together with the golden keys in the tests and a line in the changelog."""
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-@attrs.frozen(kw_only=True)
 class CallKey:
-    """The key of one call with its named parts, or the reason why it has none."""
+    """The key of one call with its named parts, or the reason why it has none. Nobody changes one.
 
-    key: Key | None
-    parts: Mapping[str, str] = attrs.field(factory=dict)
-    """`code`, `version`, `env:NAME`, `arg:NAME` -> digest or text."""
-    uncacheable: str = ""
-    """Why there is no key; empty when there is one."""
-    missing: FileMissing | None = None
-    """The declared file that does not exist: there is no point in running the call."""
-    weak: bool = False
-    """Whether a global the code reads could only be identified by the code that defines it."""
+    A plain class, because one is made for every node; for the same reason the parts are put together when asked for.
 
+    Attributes:
+        key: The key; None when the call has none.
+        uncacheable: Why there is no key; empty when there is one.
+        missing: The declared file that does not exist: there is no point in running the call.
+        weak: Whether a global the code reads could only be identified by the code that defines it.
+    """
 
-@attrs.frozen(kw_only=True)
-class _TaskPart:
-    """What all calls of one task share."""
+    __slots__ = ("_digests", "_labels", "_parts", "key", "missing", "uncacheable", "weak")
 
-    prefix: Any
-    parts: Mapping[str, str]
-    ignored: frozenset[str]
-    version: CodeVersion | None
-    uncacheable: str
+    def __init__(
+        self,
+        key: Key | None,
+        parts: Mapping[str, str] = _NOTHING,
+        uncacheable: str = "",
+        missing: FileMissing | None = None,
+        weak: bool = False,
+        labels: Sequence[str] = (),
+        digests: Sequence[str] = (),
+    ) -> None:
+        self.key = key
+        self.uncacheable = uncacheable
+        self.missing = missing
+        self.weak = weak
+        self._parts = parts
+        self._labels = labels
+        self._digests = digests
+
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """The parts of the key: `code`, `version`, `env:NAME`, `arg:NAME` -> digest or text."""
+        digests = self._digests  # once: another thread may be here, too
+        if digests:
+            self._parts = {**self._parts, **dict(zip(self._labels, digests, strict=False))}
+            self._digests = ()
+        return self._parts
+
+    def __repr__(self) -> str:
+        return f"CallKey({self.key or self.uncacheable!r})"
 
 
 class DigestLeaf:
@@ -71,7 +95,7 @@ class DigestLeaf:
 
     __slots__ = ("digest",)
 
-    def __init__(self, digest: Digest) -> None:
+    def __init__(self, digest: str) -> None:
         self.digest = digest
 
     def __flowlib_digest__(self) -> str:
@@ -88,8 +112,9 @@ class KeyMaker:
 
     def __init__(self, identity: Identity, environ: Mapping[str, str]) -> None:
         self._identity = identity
+        self._scalar = identity.scalar_digest
         self._environ = environ
-        self._task_parts: dict[tuple[int, int], tuple[_TaskPart, Task[..., Any], Policy]] = {}
+        self._task_parts: dict[tuple[int, int], tuple[TaskPart, Task[..., Any], Policy]] = {}
         self._literals: dict[int, tuple[Any, Digest]] = {}
 
     def for_inner_run(self) -> "KeyMaker":
@@ -102,9 +127,15 @@ class KeyMaker:
         return maker
 
     def freeze(self, nodes: Iterable[Node]) -> None:
-        """Take down the code versions of nodes now, so that a file edited while the run goes on changes nothing."""
+        """Take down the code versions of nodes now, so that a file edited while the run goes on changes nothing.
+
+        Cost: 50 ns a node; a code version for each task.
+        """
+        task = policy = None
         for node in nodes:
-            self._task_part(node)
+            if node._fl_task is not task or node._fl_policy is not policy:
+                task, policy = node._fl_task, node._fl_policy
+                self._task_part(node)
 
     def why_never(self, node: Node) -> str:
         """Return why no call of a node's task has a key, whatever its arguments; empty if that depends on them."""
@@ -123,33 +154,70 @@ class KeyMaker:
         """
         shared = self._task_part(node)
         if shared.uncacheable:
-            return CallKey(key=None, parts=shared.parts, uncacheable=shared.uncacheable)
-        parts = dict(shared.parts)
+            return CallKey(None, shared.parts, shared.uncacheable)
+        digests: list[str] = []
+        try:
+            encoded = self._arguments(node, shared, output_of, digests)
+        except Exception as error:  # refused, or a hook of the user's own class raised
+            missing = error if isinstance(error, FileMissing) else None
+            name = shared.labels[len(digests)].removeprefix("arg:")
+            return CallKey(None, shared.parts, _undigestible(name, error), missing, False, shared.labels, digests)
         whole = shared.prefix.copy()
-        for name, value in zip(node._fl_task.signature.names, node._fl_args, strict=True):
-            if name in shared.ignored:
-                continue
-            try:
-                digest = self._argument(value, output_of, name)
-            except Exception as error:  # refused, or a hook of the user's own class raised
-                missing = error if isinstance(error, FileMissing) else None
-                return CallKey(key=None, parts=parts, uncacheable=_undigestible(name, error), missing=missing)
-            parts[f"arg:{name}"] = digest
-            whole.update(_field(name))
-            whole.update(_field(digest))
-        weak = shared.version is not None and bool(shared.version.weak)
-        return CallKey(key=Key(whole.hexdigest()), parts=parts, weak=weak)
+        whole.update(encoded)
+        return CallKey(whole.hexdigest(), shared.parts, "", None, shared.weak, shared.labels, digests)
 
-    def _argument(self, value: Any, output_of: Callable[[Node], Digest | None], name: str) -> Digest:
+    def recipe_of(self, node: Node, recipe_of_dep: Callable[[Node], Key | None]) -> Key | None:
+        """Return the recipe of a node, None if it has none; see the module for what it may be used for.
+
+        Args:
+            node: The call.
+            recipe_of_dep: The recipe of a node it depends on; None when that has none.
+
+        Cost: that of a key.
+        """
+        shared = self._task_part(node)
+        if shared.recipe_prefix is None:
+            return None
+        recipes = [recipe_of_dep(dep) for dep in node._fl_deps]
+        if None in recipes:
+            return None
+        try:
+            encoded = self._arguments(node, shared, recipe_of_dep, [])
+        except Exception:  # as for the key: the reason is told there
+            return None
+        whole = shared.recipe_prefix.copy()
+        whole.update(encoded + "".join(recipes).encode())  # type: ignore[arg-type]
+        return Key(whole.hexdigest())
+
+    def _arguments(
+        self, node: Node, shared: TaskPart, name_of: Callable[[Node], str | None], digests: list[str]
+    ) -> bytes:
+        """Return the arguments of a call as they enter a key, and list what stands for each in `digests`.
+
+        `name_of` says what stands for a node: the digest of its output, or its recipe.
+        """
+        pieces: list[bytes] = []
+        for field, value in zip(shared.fields, node._fl_args, strict=True):
+            if field is None:
+                continue
+            digest = name_of(value) if type(value) is Node else self._scalar(value)
+            if digest is None:
+                digest = self._argument(value, name_of, field)
+            digests.append(digest)
+            pieces += (field, _LENGTHS[len(digest)], digest.encode())
+        return b"".join(pieces)
+
+    def _argument(self, value: Any, name_of: Callable[[Node], str | None], field: bytes) -> str:
+        name = field[8:].decode("utf-8", "surrogatepass")
         if type(value) is Node:
-            return _known(value, output_of)
+            return _known(value, name_of)
         if isinstance(value, Composite):
-            members = [_known(node, output_of) for node in value.member_nodes()]
+            members = [_known(node, name_of) for node in value.member_nodes()]
             return self._identity.digest((type(value).__name__, members, value.identity()))
         if type(value) is tuple and value and all(type(item) is Quoted for item in value):
-            return self._identity.digest(("quoted", [_known(item.node, output_of) for item in value]))
+            return self._identity.digest(("quoted", [_known(item.node, name_of) for item in value]))
         if nodes_in([value], lambda _: f"argument {name!r}"):
-            value = replace(value, lambda node: DigestLeaf(_known(node, output_of)), as_argument=True)
+            value = replace(value, lambda node: DigestLeaf(_known(node, name_of)), as_argument=True)
         return self._literal(value, name)
 
     def _literal(self, value: Any, name: str) -> Digest:
@@ -163,46 +231,21 @@ class KeyMaker:
             self._literals[id(value)] = known
         return known[1]
 
-    def _task_part(self, node: Node) -> _TaskPart:
+    def _task_part(self, node: Node) -> TaskPart:
         task, policy = node._fl_task, node._fl_policy
         found = self._task_parts.get((id(task), id(policy)))
         if found is None:
-            found = (self._make_task_part(task, policy), task, policy)
+            found = (make_task_part(task, policy, self._identity, self._environ), task, policy)
             self._task_parts[id(task), id(policy)] = found
         return found[0]
-
-    def _make_task_part(self, task: Task[..., Any], policy: Policy) -> _TaskPart:
-        version: CodeVersion | None = None
-        uncacheable = "" if policy.cache else "the task says cache=False"
-        code = task.own_code
-        if not code and not uncacheable:
-            try:
-                version = self._identity.code_version(task.fn)
-                code = version.digest
-            except FlowError as error:
-                uncacheable = _phrase(error)
-            except Exception as error:  # whatever reading the user's modules may raise
-                uncacheable = f"its code cannot be identified: {type(error).__name__}: {error}"
-        parts = {"code": code, "version": policy.version}
-        parts |= {f"env:{name}": self._environ.get(name, "") for name in policy.env}
-        prefix = hashlib.sha256(SCHEME)
-        for field in (task.name, *(text for pair in parts.items() for text in pair)):
-            prefix.update(_field(field))
-        ignored = frozenset(policy.ignore) | _ignored_by_annotation(task)
-        return _TaskPart(prefix=prefix, parts=parts, ignored=ignored, version=version, uncacheable=uncacheable)
-
-
-def _field(text: str) -> bytes:
-    data = text.encode("utf-8", "surrogatepass")
-    return len(data).to_bytes(8, "big") + data
 
 
 class _NoOutputDigest(FlowError):
     pass
 
 
-def _known(node: Node, output_of: Callable[[Node], Digest | None]) -> Digest:
-    digest = output_of(node)
+def _known(node: Node, name_of: Callable[[Node], str | None]) -> str:
+    digest = name_of(node)
     if digest is None:
         raise _NoOutputDigest(f"the result of {node._fl_task.name!r}, which it needs, has no digest")
     return digest
@@ -214,47 +257,5 @@ def _undigestible(name: str, error: Exception) -> str:
         return error.what
     if isinstance(error, Undigestible):
         return f"argument {name!r} has no stable digest: {error.path or name} ({error.type_name}): {error.reason}"
-    reason = _phrase(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
+    reason = phrase(error) if isinstance(error, FlowError) else f"{type(error).__name__}: {error}"
     return f"argument {name!r} has no stable digest: {reason}"
-
-
-def _phrase(error: FlowError) -> str:
-    return error.what.removesuffix(".")
-
-
-def _ignored_by_annotation(task: Task[..., Any]) -> frozenset[str]:
-    """Return the parameters annotated `Annotated[T, flowlib.Ignore]`."""
-    annotations = getattr(task.fn, "__annotations__", {})
-    if not any("Ignore" in str(annotation) for annotation in annotations.values()):
-        return frozenset()
-    try:
-        hints = typing.get_type_hints(task.fn, include_extras=True)
-    except Exception:  # a name only a type checker can see: then nothing is ignored, which is always safe
-        return frozenset()
-    names = (name for name, hint in hints.items() if Ignore in getattr(hint, "__metadata__", ()))
-    return frozenset(names)
-
-
-def previews(node: Node, *, width: int = 80) -> dict[str, str]:
-    """Return a short text of each argument, for people: `arg:NAME` -> at most `width` characters."""
-    pairs: Sequence[tuple[str, Any]] = list(zip(node._fl_task.signature.names, node._fl_args, strict=True))
-    return {f"arg:{name}": preview(value, width) for name, value in pairs}
-
-
-def preview(value: Any, width: int = 80) -> str:
-    """Return a short text of a value. Never fails, never walks a large value."""
-    if type(value) in _SHORT:
-        return repr(value)
-    if type(value) is Node:
-        return f"<{value._fl_task.name}>"
-    if isinstance(value, (File, Dir)):
-        value = value.path.as_posix()
-    if type(value).__repr__ is _PLAIN_REPR:
-        return f"<{type(value).__qualname__}>"
-    try:
-        shape = getattr(value, "shape", None)
-        text = f"{type(value).__name__}{tuple(shape)}" if shape is not None else ""
-    except Exception:  # a property of the user's own class may raise
-        text = ""
-    text = _ADDRESS.sub("", text or short_repr(value, width))  # an address says nothing and differs each time
-    return text if len(text) <= width else text[: width - 1] + "…"

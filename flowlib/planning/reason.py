@@ -22,9 +22,9 @@ ReasonKind = Literal[
 ]
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True, unsafe_hash=True)
 class Reason:
-    """One reason for a miss.
+    """One reason for a miss. Nobody changes one; it is not frozen because misses come by the thousand.
 
     >>> print(Reason(kind="argument changed", subject="lr", old="0.1", new="0.2"))
     argument changed: lr: 0.1 -> 0.2

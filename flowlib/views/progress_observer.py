@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from flowlib.clock import Clock
-from flowlib.events import Event, NodeStarted, Noticed, RunFinished
+from flowlib.events import Event, EventBatch, NodesRan, NodeStarted, Noticed, RunFinished
 from flowlib.text import one_line
 from flowlib.views.snapshot import Snapshot, take_snapshot
 from flowlib.views.tally import Tally
@@ -70,16 +70,19 @@ class ProgressObserver:
         self._tally.add(event)
         if self._has_ended:
             return
-        now = self._clock.monotonic()
-        if not self._is_open:
-            self._open(now)
+        now = self._open()
         if isinstance(event, RunFinished):
             self.close()
         elif isinstance(event, Noticed):
             self._notice(event)
-        elif self._is_due(event, now):
-            self._drawn_at = now
-            self._screen.draw()
+        else:
+            self._draw_if_due(now, something_runs=isinstance(event, NodeStarted))
+
+    def on_batch(self, batch: EventBatch) -> None:
+        """Take the events of many nodes; at most one drawing."""
+        self._tally.add_batch(batch)
+        if not self._has_ended:
+            self._draw_if_due(self._open(), something_runs=isinstance(batch, NodesRan))
 
     def close(self) -> None:
         """End the display with a summary of what was seen so far. Closing twice is fine."""
@@ -97,15 +100,20 @@ class ProgressObserver:
             elapsed_s=self._clock.monotonic() - self._began_at,
         )
 
-    def _open(self, now: float) -> None:
-        self._is_open = True
-        self._began_at = now
-        self._screen.begin(self.look)
+    def _open(self) -> float:
+        """Return the time; the first call begins the display."""
+        now = self._clock.monotonic()
+        if not self._is_open:
+            self._is_open = True
+            self._began_at = now
+            self._screen.begin(self.look)
+        return now
 
-    def _is_due(self, event: Event, now: float) -> bool:
-        if self._drawn_at is None and self._at_once and isinstance(event, NodeStarted):
-            return True
-        return now - (self._began_at if self._drawn_at is None else self._drawn_at) >= self._every_s
+    def _draw_if_due(self, now: float, *, something_runs: bool) -> None:
+        is_first = self._drawn_at is None and self._at_once and something_runs
+        if is_first or now - (self._began_at if self._drawn_at is None else self._drawn_at) >= self._every_s:
+            self._drawn_at = now
+            self._screen.draw()
 
     def _notice(self, event: Noticed) -> None:
         if not self._tally.n_other_notices:  # the first few are shown, the others only counted

@@ -1,17 +1,24 @@
 """Counts of a run as it goes on, cheap enough to be taken at every event.
 
 Invariant: taking an event is O(1) and draws nothing; reading the counts is O(tasks), however many nodes there are.
+Invariant: a batch of events leaves the counts that its events would have left, for a tenth of their price. The times of
+a task's first and last event are then those of the batch.
 Invariant: for any stream, the counts are those of `history.record.fold`. A property test holds the two together.
 """
+
+from collections import Counter
 
 import attrs
 
 from flowlib.events import (
     Event,
+    EventBatch,
     NodeCached,
     NodeFailed,
     NodesAdded,
+    NodesCached,
     NodeStarted,
+    NodeState,
     Noticed,
     RunFinished,
     RunStarted,
@@ -81,6 +88,22 @@ class Tally:
         else:
             self.finished = event
 
+    def add_batch(self, batch: EventBatch) -> None:
+        """Take the events of many nodes. Cost: some tenths of a microsecond a node."""
+        state: NodeState = "cached" if isinstance(batch, NodesCached) else "done"
+        places = [(self._task(call.task, batch.at), state) for call in batch.calls]
+        for node, call in zip(batch.nodes, batch.call_of, strict=True):
+            if node in self._place:
+                self._leave(node)
+            self._place[node] = places[call]
+        for call, n in Counter(batch.call_of).items():
+            task, _ = places[call]
+            task.counts[state] = task.counts.get(state, 0) + n
+            task.last_at = batch.ended_at
+        if isinstance(batch, NodesCached):
+            self._saved.update(zip(batch.nodes, [ns / 1e9 for ns in batch.saved_ns], strict=True))
+            self.saved_s += sum(batch.saved_ns) / 1e9
+
     @property
     def n_nodes(self) -> int:
         """All nodes known so far; a node may be heard of before it is announced."""
@@ -92,14 +115,9 @@ class Tally:
         return n + (self.n_nodes - len(self._place) if "waiting" in states else 0)
 
     def _move(self, event: NodeStarted | NodeEnd) -> None:
-        task = self.tasks.get(event.task)
-        if task is None:
-            task = self.tasks[event.task] = TaskTally(event.task, first_at=event.at)
-        before = self._place.get(event.node)
-        if before is not None:
-            before[0].counts[before[1]] -= 1
-            if before[1] == "cached":
-                self.saved_s -= self._saved.pop(event.node, 0.0)
+        task = self._task(event.task, event.at)
+        if event.node in self._place:
+            self._leave(event.node)
         state = state_after(event)
         self._place[event.node] = (task, state)
         task.counts[state] = task.counts.get(state, 0) + 1
@@ -109,6 +127,18 @@ class Tally:
             self.saved_s += event.saved_s
         elif isinstance(event, NodeFailed):
             self._fail(event)
+
+    def _task(self, name: str, at: float) -> TaskTally:
+        if name not in self.tasks:
+            self.tasks[name] = TaskTally(name, first_at=at)
+        return self.tasks[name]
+
+    def _leave(self, node: NodeId) -> None:
+        """Take a node out of the state it was in."""
+        task, state = self._place[node]
+        task.counts[state] -= 1
+        if state == "cached":
+            self.saved_s -= self._saved.pop(node, 0.0)
 
     def _fail(self, event: NodeFailed) -> None:
         message = event.message[:LONGEST_TEXT]

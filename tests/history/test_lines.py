@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowlib.events import EVENT_TYPES, Event, NodeCached, NodeFailed, NodeFinished, NodesAdded, RunFinished, RunStarted
-from flowlib.history.lines import DamagedLine, decode_event, encode_event
+from flowlib.history.lines import DamagedLine, decode, encode
 from flowlib.ids import Key, NodeId, RunId
 
 events = st.one_of(*(st.from_type(kind) for kind in EVENT_TYPES))
@@ -18,9 +18,9 @@ events = st.one_of(*(st.from_type(kind) for kind in EVENT_TYPES))
 @given(events)
 def test_every_event_comes_back_as_it_was(event: Event) -> None:
     """Any field values survive: surrogates, newlines, large integers, infinities."""
-    line = encode_event(event)
+    line = encode(event)
 
-    back = decode_event(line)
+    back = decode(line)
 
     assert "\n" not in line
     assert line.isascii()
@@ -39,8 +39,8 @@ def test_every_kind_of_event_has_a_line(kind: type) -> None:
     required = {f.name: example(f.type) for f in attrs.fields(kind) if f.default is attrs.NOTHING}
     event = kind(**required)
 
-    assert json.loads(encode_event(event))["event"] == kind.__name__
-    assert decode_event(encode_event(event)) == event
+    assert json.loads(encode(event))["event"] == kind.__name__
+    assert decode(encode(event)) == event
 
 
 def example(annotation: object) -> object:
@@ -51,7 +51,7 @@ def example(annotation: object) -> object:
 
 def test_defaults_are_left_out() -> None:
     """A line says only what is not obvious."""
-    line = encode_event(NodeFinished(at=1.0, node=NodeId(3), task="fit"))
+    line = encode(NodeFinished(at=1.0, node=NodeId(3), task="fit"))
 
     assert json.loads(line) == {"event": "NodeFinished", "at": 1.0, "node": 3, "task": "fit"}
 
@@ -60,7 +60,7 @@ def test_numpy_scalars_are_written_as_numbers() -> None:
     """A duration computed with numpy does not spoil the log."""
     event = NodeFinished(at=np.float64(1.5), node=NodeId(np.int64(3)), task="fit", duration_s=np.float32(0.5))  # type: ignore[arg-type]
 
-    assert decode_event(encode_event(event)) == NodeFinished(at=1.5, node=NodeId(3), task="fit", duration_s=0.5)
+    assert decode(encode(event)) == NodeFinished(at=1.5, node=NodeId(3), task="fit", duration_s=0.5)
 
 
 def test_containers_come_back_in_their_own_types() -> None:
@@ -68,16 +68,16 @@ def test_containers_come_back_in_their_own_types() -> None:
     started = RunStarted(run=RunId("r"), at=1.0, n_nodes=2, tags=("a", "b"), expected_s=2.5)
     finished = RunFinished(at=2.0, status="done", duration_s=1.0, counts={"done": 2})
 
-    assert decode_event(encode_event(started)) == started
-    assert decode_event(encode_event(finished).encode("ascii")) == finished
+    assert decode(encode(started)) == started
+    assert decode(encode(finished).encode("ascii")) == finished
 
 
 def test_a_newer_version_can_be_read() -> None:
     """Unknown fields and unknown events are passed over."""
-    assert decode_event('{"event":"NodesAdded","at":1.0,"parent":0,"n_nodes":1,"why":"x"}') == NodesAdded(
+    assert decode('{"event":"NodesAdded","at":1.0,"parent":0,"n_nodes":1,"why":"x"}') == NodesAdded(
         at=1.0, parent=NodeId(0), n_nodes=1
     )
-    assert decode_event('{"event":"NodeDreamt","at":1.0}') is None
+    assert decode('{"event":"NodeDreamt","at":1.0}') is None
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_newer_version_can_be_read() -> None:
 def test_what_is_not_an_event_is_refused(line: str | bytes) -> None:
     """Torn, edited and foreign lines are one kind of error, never a crash and never a half-made event."""
     with pytest.raises(DamagedLine):
-        decode_event(line)
+        decode(line)
 
 
 def test_long_lists_of_kept_fields_stay_whole() -> None:
@@ -113,5 +113,5 @@ def test_long_lists_of_kept_fields_stay_whole() -> None:
     event = NodeFailed(at=1.0, node=NodeId(1), task="t", error_type="E", message="a\nb\u2028", site="x.py:1", kept=True)
     cached = NodeCached(at=1.0, node=NodeId(1), task="t", key=Key("0" * 64), label="lr=0.1")
 
-    assert decode_event(encode_event(event)) == event
-    assert decode_event(encode_event(cached)) == cached
+    assert decode(encode(event)) == event
+    assert decode(encode(cached)) == cached

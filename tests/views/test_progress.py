@@ -15,7 +15,17 @@ from rich.console import Console
 import flowlib.views.progress
 from flowlib.clock import FrozenClock
 from flowlib.errors import ConfigError
-from flowlib.events import Event, NodeFailed, NodeFinished, NodeStarted, Noticed, RunFinished, RunStarted
+from flowlib.events import (
+    Call,
+    Event,
+    NodeFailed,
+    NodeFinished,
+    NodesRan,
+    NodeStarted,
+    Noticed,
+    RunFinished,
+    RunStarted,
+)
 from flowlib.ids import NodeId, RunId
 from flowlib.views.progress import choose_progress, in_notebook
 from flowlib.views.progress_notebook import NotebookScreen
@@ -100,6 +110,35 @@ def test_the_first_node_that_runs_is_shown_at_once() -> None:
     observer.on_event(next(events))
 
     assert screen.calls == ["begin", "draw"]
+
+
+def batch(at: float, n: int) -> NodesRan:
+    """Return n nodes that ran within a microsecond."""
+    return NodesRan(
+        at=at,
+        calls=[Call("fit")],
+        call_of=[0] * n,
+        nodes=list(map(NodeId, range(n))),
+        labels=[""] * n,
+        keys=[None] * n,
+        durations_ns=[1] * n,
+        sizes=[0] * n,
+        worker="main",
+    )
+
+
+def test_a_batch_is_one_step() -> None:
+    """Thousands of nodes at once are counted, and drawn at most once."""
+    clock = FrozenClock()
+    screen = RecordingScreen(clock)
+    observer = ProgressObserver(screen, clock=clock, every_s=0.1)
+
+    observer.on_event(RunStarted(run=RunId("r"), at=0.0, n_nodes=1000))
+    observer.on_batch(batch(0.0, 1000))
+    observer.on_batch(batch(0.0, 10))
+
+    assert screen.calls == ["begin", "draw"]
+    assert observer.look().all.counts == {"done": 1000}
 
 
 def test_nothing_happens_after_the_end() -> None:

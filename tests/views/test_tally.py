@@ -1,11 +1,14 @@
 """Counting as it goes on gives what the fold gives afterwards."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flowlib.events import (
     NODE_STATES,
+    Call,
     Event,
+    EventBatch,
     NodeCached,
     NodeCancelled,
     NodeFailed,
@@ -19,6 +22,7 @@ from flowlib.events import (
 from flowlib.history.record import fold
 from flowlib.ids import Key, NodeId, RunId
 from flowlib.views.tally import MAX_DISTINCT, Tally
+from tests.history.batches import batches
 
 names = st.sampled_from(["load", "fit"])
 nodes = st.integers(0, 5).map(NodeId)
@@ -48,6 +52,25 @@ def test_a_tally_agrees_with_the_fold(stream: list[Event]) -> None:
 
     assert {state: n for state, n in counts.items() if n} == record.counts
     assert (tally.n_nodes, tally.saved_s) == (record.n_nodes, record.saved_s)
+
+
+@given(st.lists(any_events | batches(tasks=st.builds(Call, names)), max_size=20))
+def test_a_batch_counts_as_its_events(stream: list[Event | EventBatch]) -> None:
+    """However batches and events mix, the counts of each task and the savings are those of single events."""
+    tally, single = Tally(), Tally()
+    for said in stream:
+        if isinstance(said, EventBatch):
+            tally.add_batch(said)
+        for event in said.events() if isinstance(said, EventBatch) else [said]:
+            single.add(event)
+            if not isinstance(said, EventBatch):
+                tally.add(event)
+
+    assert tally.n_nodes == single.n_nodes
+    assert tally.saved_s == pytest.approx(single.saved_s)
+    assert tally.tasks.keys() == single.tasks.keys()
+    for name, task in tally.tasks.items():
+        assert {s: n for s, n in task.counts.items() if n} == {s: n for s, n in single.tasks[name].counts.items() if n}
 
 
 def failure(i: int, message: str) -> NodeFailed:
