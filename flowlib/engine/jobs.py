@@ -20,7 +20,6 @@ from flowlib.ids import NodeId
 from flowlib.planning.decide import Miss, Planner
 from flowlib.scheduling.messages import Traits
 
-
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
