@@ -125,7 +125,6 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-
 def load_ipython_extension(ipython: object) -> None:
     """Register the displays of notebooks: what `%load_ext flowlib` calls."""
     from flowlib.notebook import load_ipython_extension as load

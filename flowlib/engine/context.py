@@ -126,5 +126,7 @@ def is_inside_run() -> bool:
 current_run: ContextVar[RunContext | None] = ContextVar("flowlib_current_run", default=None)
 """The run whose task is being executed in this thread or coroutine, if any."""
 
-if hasattr(os, "register_at_fork"):  # a process that a task forks has none of the run's threads: it starts runs of its own
+if hasattr(
+    os, "register_at_fork"
+):  # a process that a task forks has none of the run's threads: it starts runs of its own
     os.register_at_fork(after_in_child=lambda: current_run.set(None))

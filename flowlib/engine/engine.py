@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Collection, Iterable, Sequence
 
 from flowlib.engine.announce import Announcer
+from flowlib.engine.batches import LOOK_S, Batches
 from flowlib.engine.commit import FLUSH_S, Ledger
 from flowlib.engine.context import RunContext
 from flowlib.engine.expansion import Expansions
@@ -17,19 +18,17 @@ from flowlib.engine.failure import annotate, needs_itself, stuck
 from flowlib.engine.feed import Feeds
 from flowlib.engine.flight import LEASE_POLL_S, Blocked
 from flowlib.engine.jobs import ChildEnded, Jobs
-from flowlib.engine.pace import Pace
 from flowlib.engine.results import digest_or_none, entry_of, failed_value, kept_value
 from flowlib.engine.values import Values
 from flowlib.errors import FlowError, InternalError, RunStopped
 from flowlib.execution.base import Executor, Job, Outcome
-from flowlib.execution.quick import Batch, Call
-from flowlib.graph.args import ATOMS
+from flowlib.execution.quick import Call
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
 from flowlib.hashing.digest import size_bytes
 from flowlib.history.log import GROUP_S
 from flowlib.ids import Key, NodeId
-from flowlib.planning.decide import CACHE_OFF, Decision, Hit, Miss, Planner
+from flowlib.planning.decide import CACHE_OFF, Hit, Miss, Planner
 from flowlib.planning.reason import Reason
 from flowlib.scheduling import messages as m
 from flowlib.scheduling.scheduler import Scheduler
@@ -84,7 +83,7 @@ class Engine:
         """Nodes that were decided before one of their inputs turned out to be something else."""
         self._blocked = Blocked(self._ledger, executor, context.circles, context.chain)
         self._held_back: list[NodeId] = []
-        self._pace = Pace()
+        self._batches = Batches(executor, graph)
         self._n_running = 0
         self._is_stopping = False
 
@@ -147,7 +146,10 @@ class Engine:
             return facts
         if not self._n_running and not self._blocked and not self._held_back:
             raise self._stuck()
-        facts += self._take(self._executor.collect(self._patience_s()))
+        outcomes = self._executor.collect(self._patience_s())
+        if self._batches:
+            outcomes += self._batches.look(self._context.clock.monotonic())
+        facts += self._take(outcomes)
         if self._context.stop.is_killed:
             raise KeyboardInterrupt
         self._ledger.commit_in_time()
@@ -159,6 +161,8 @@ class Engine:
         if self._context.stop.is_killed:
             return 0.0
         limits = [FLUSH_S if self._ledger.has_uncommitted else GROUP_S]
+        if self._batches:
+            limits.append(LOOK_S)
         if self._blocked or self._context.stop.is_paused:
             limits.append(LEASE_POLL_S)
         if self._deadline is not None and not self._is_stopping:
@@ -169,7 +173,15 @@ class Engine:
         if self._is_stopping or not self._must_stop():
             return []
         self._is_stopping = True
-        return [m.Stopping(), *self._resume()]
+        return [m.Stopping(), *self._resume(), *self._cancelled(self._batches.take_back())]
+
+    def _cancelled(self, calls: Sequence[Call | Job]) -> list[m.Fact]:
+        """Give up calls that were handed over and have not begun."""
+        self._n_running -= len(calls)
+        for call in calls:
+            self._ledger.release(call.node)
+            self._announcer.cancelled(call.node)
+        return [m.Ended(call.node, "cancelled", has_value=False) for call in calls]
 
     def _must_stop(self) -> bool:
         if self._deadline is not None and self._context.clock.monotonic() >= self._deadline:
@@ -182,39 +194,31 @@ class Engine:
         """Decide a wave; almost all of it becomes two facts, one about the hits and one about the misses."""
         hits: list[NodeId] = []
         misses: list[NodeId] = []
+        entries: list[Entry] = []
         facts: list[m.Fact] = [m.Hit(hits), m.Missed(misses)]
-        for node, decision in zip(nodes, self._planner.decide(nodes), strict=True):
-            if isinstance(decision, Miss) and decision.call.key is None:
-                self._misses[node] = decision
-                misses.append(node)
+        for number, decision in zip(nodes, self._planner.decide(nodes), strict=True):
+            if isinstance(decision, Hit):
+                if self.values.restore_files(decision.entry):
+                    self._use(number, decision.entry)
+                    hits.append(number)
+                    entries.append(decision.entry)
+                    continue
+                decision = Miss(decision.call, _LOST)
+            if not isinstance(decision, Miss):
+                raise InternalError(
+                    "A node was decided before its inputs were known.", {"node": number}, "Please report it."
+                )
+            other = None if decision.call.key is None else self._ledger.claim(number, decision.call.key)
+            if other is not None:
+                self._deferred[number] = other
+                facts.append(m.Deferred(number, other))
                 continue
-            fact = self._decided(node, decision)
-            if isinstance(fact, m.Hit):
-                hits.append(node)
-            elif isinstance(fact, m.Missed):
-                misses.append(node)
-            else:
-                facts.append(fact)
+            self._deferred.pop(number, None)
+            self._misses[number] = decision
+            misses.append(number)
+        if self._context.emitter.is_watched:
+            self._announcer.cached_many(hits, entries)
         return facts
-
-    def _decided(self, number: NodeId, decision: Decision) -> m.Fact:
-        if isinstance(decision, Hit):
-            if self.values.restore_files(decision.entry):
-                self._use(number, decision.entry)
-                self._announcer.cached(number, decision.entry)
-                return m.Hit((number,))
-            decision = Miss(decision.call, _LOST)
-        if not isinstance(decision, Miss):
-            raise InternalError(
-                "A node was decided before its inputs were known.", {"node": number}, "Please report it."
-            )
-        key = decision.call.key
-        if key is not None and (other := self._ledger.claim(number, key)) is not None:
-            self._deferred[number] = other
-            return m.Deferred(number, other)
-        self._deferred.pop(number, None)
-        self._misses[number] = decision
-        return m.Missed((number,))
 
     def _use(self, number: NodeId, entry: Entry) -> None:
         """Take a stored result as the node's."""
@@ -303,13 +307,11 @@ class Engine:
 
     def _submit_batch(self, calls: list[Call | Job]) -> list[m.Fact]:
         self._n_running += len(calls)
-        batch = Batch(calls)
         if self._n_running > 1:
-            self._executor.submit_batch(batch)
+            self._batches.submit(calls)
             return []
-        self._executor.perform_batch(batch)  # nothing could run beside it: to hand it to a thread would only take time
         self._ledger.commit_in_time()
-        return self._take(batch.take_done())
+        return self._take(self._batches.perform(calls))  # nothing could run beside it, so to hand it over saves no time
 
     def _is_held_up(self) -> bool:
         """Whether nothing may start just now."""
@@ -338,7 +340,7 @@ class Engine:
             facts += self._outcome_facts(outcome)
         if done:
             facts.insert(0, self._all_done(done))
-        return facts + self._paced(outcomes)
+        return facts + self._batches.learn(outcomes)
 
     def _all_done(self, calls: Sequence[Call]) -> m.Done:
         """Keep what plain calls gave. The inner loop of a run of many quick tasks."""
@@ -363,20 +365,6 @@ class Engine:
                 [size_bytes(call.payload.content) if call.payload is not None else 0 for call in ran],
                 worker,
             )
-
-    def _paced(self, outcomes: Sequence[Outcome]) -> list[m.Paced]:
-        """Learn from durations which tasks are quick."""
-        nodes, pace = self.graph.nodes, self._pace
-        n_calls: dict[str, int] = {}
-        total_s: dict[str, float] = {}
-        for outcome in outcomes:
-            task = nodes[outcome.node]._fl_task.name
-            if type(outcome.value) not in ATOMS:
-                pace.gave(task)
-            if not pace.is_usual(task, outcome.duration_s):
-                n_calls[task] = n_calls.get(task, 0) + 1
-                total_s[task] = total_s.get(task, 0.0) + outcome.duration_s
-        return pace.took(n_calls, total_s) if n_calls else []
 
     def _outcome_facts(self, outcome: Outcome) -> list[m.Fact]:
         number = outcome.node
@@ -504,9 +492,7 @@ class Engine:
                 facts.append(m.ValueLost(number))
         return facts
 
-    def _grown(
-        self, ids: Sequence[NodeId], targets: tuple[NodeId, ...] = (), parent: NodeId | None = None
-    ) -> m.Grown:
+    def _grown(self, ids: Sequence[NodeId], targets: tuple[NodeId, ...] = (), parent: NodeId | None = None) -> m.Grown:
         """Prepare everything for new nodes and return the fact that they are there."""
         self._feeds.note(ids)
         self._planner.freeze(ids)

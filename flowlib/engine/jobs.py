@@ -99,7 +99,10 @@ class Jobs:
                 priority=policy.priority,
                 weight_s=self._values.expected_s(task.name),
             ),
-            is_plain=not is_checked and not is_special and not policy.always and not inspect.iscoroutinefunction(task.fn),
+            is_plain=not is_checked
+            and not is_special
+            and not policy.always
+            and not inspect.iscoroutinefunction(task.fn),
             splits=not all(parameter.kind in _BY_POSITION for parameter in parameters),
         )
 

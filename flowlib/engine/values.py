@@ -189,7 +189,9 @@ class Values:
         if is_immutable(value):
             return Given(value)
         if is_last and number not in self._borrowed:
-            self.drop((number,))  # it is the consumer's now; who needs it again, after a loss, must not get it as it is then
+            self.drop(
+                (number,)
+            )  # it is the consumer's now; who needs it again, after a loss, must not get it as it is then
             return Given(value)
         shared = self._shared.setdefault(number, Shared(value))
         if key is None or number in self._lost:

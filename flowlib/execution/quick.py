@@ -45,11 +45,13 @@ class Batch:
     Attributes:
         waiting: What has not been begun.
         done: What has ended, in order.
+        is_begun: Whether a worker has taken it.
     """
 
-    __slots__ = ("done", "waiting")
+    __slots__ = ("done", "is_begun", "waiting")
 
     def __init__(self, calls: list[Call | Job]) -> None:
+        self.is_begun = False
         self.waiting: deque[Call | Job] = deque(calls)
         self.done: deque[Outcome] = deque()
 
@@ -67,6 +69,7 @@ class Batch:
 
     def perform(self, worker: Worker, context: Context) -> None:
         """Make every call that is still here. Never raises for what a call does."""
+        self.is_begun = True
         inside = context.copy().run(worker.call_in_run, copy_context)
         now, next_call, ended = worker.clock.monotonic, self.waiting.popleft, self.done.append
         name = threading.current_thread().name

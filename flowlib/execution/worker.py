@@ -34,6 +34,7 @@ _OP_BYTES = 4096
 _REDUCE_BATCH = 256
 """Points whose entries are looked up together."""
 
+
 class Running(Protocol):
     """A call that is being made, as far as runs inside it care."""
 

@@ -135,7 +135,19 @@ class Stopping:
 
 
 Fact = (
-    Grown | Paced | Hit | Missed | Deferred | Blocked | Unblocked | Done | Ended | Expanded | Lost | ValueLost | Stopping
+    Grown
+    | Paced
+    | Hit
+    | Missed
+    | Deferred
+    | Blocked
+    | Unblocked
+    | Done
+    | Ended
+    | Expanded
+    | Lost
+    | ValueLost
+    | Stopping
 )
 
 
