@@ -62,19 +62,13 @@ class Graph:
             nodes.append(node)
             dependencies.append(needed)
             dependents.append(())
-            if needed:
-                _add_dependent(dependents, needed, number)
+            only = (number,)
+            for dependency in needed:
+                others = dependents[dependency]
+                if not others:
+                    dependents[dependency] = only
+                elif type(others) is list:
+                    others.append(number)
+                else:
+                    dependents[dependency] = [*others, number]
         return [*map(ids.__getitem__, nodes[n_before:])]
-
-
-def _add_dependent(dependents: list[Sequence[NodeId]], needed: tuple[NodeId, ...], number: NodeId) -> None:
-    """Write down that a node needs others: in a tuple if it is their first dependent, else in a list."""
-    only = (number,)
-    for dependency in needed:
-        others = dependents[dependency]
-        if not others:
-            dependents[dependency] = only
-        elif type(others) is list:
-            others.append(number)
-        else:
-            dependents[dependency] = [*others, number]
