@@ -12,7 +12,7 @@ from types import CodeType, MappingProxyType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from flowlib.errors import TaskMisused
-from flowlib.graph.args import nodes_in
+from flowlib.graph.args import ATOMS, nodes_in
 from flowlib.graph.coroutine import finish
 from flowlib.graph.function import import_by_name, innermost, look_up, n_values_of, name_of
 from flowlib.graph.hidden import refuse_hidden
@@ -88,6 +88,10 @@ class Task(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Record a call, or make it at once inside `with flowlib.eager()`.
 
+        This is the hot path of building a graph: the same as `node`, without the calls that plain values and a single
+        node do not need. Cost: about 1 us for one argument, 1.5 us for several or for keywords; a tenth of it is
+        reading the caller's line.
+
         Raises:
             TaskMisused: The arguments do not fit the function's signature.
             HiddenNode: A node sits in an object that flowlib does not rebuild.
@@ -96,9 +100,22 @@ class Task(Generic[P, R]):
             args = (*self.bound, *args)  # type: ignore[assignment]
         if _eager.get():
             return self._call_now(args, kwargs)
+        signature = self._signature or self.signature
+        is_exact = len(args) == signature.n_exact and not kwargs
+        values: tuple[Any, ...] = args if is_exact else signature.bind(args, kwargs, self.name)
+        only: Any = None
+        deps: tuple[Node, ...]
+        for value in values:
+            kind = type(value)
+            if kind is Node and only is None:
+                only = value
+            elif kind not in ATOMS:  # a second node, a container, another object
+                deps = nodes_in(values, signature.describe)
+                break
+        else:
+            deps = () if only is None else values if len(values) == 1 else (only,)
         frame = sys._getframe(1)
-        node = self.node(args, kwargs, self.policy, frame.f_code, frame.f_lasti)
-        return cast(R, node)
+        return new_node(self, values, deps, frame.f_code, frame.f_lasti, self.policy)  # type: ignore[return-value]
 
     def node(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], policy: Policy, code: Any, offset: int, label: str = ""

@@ -9,6 +9,7 @@ import math
 from fractions import Fraction
 
 _BITS = 1074
+_INFINITIES = (math.inf, -math.inf)
 
 
 def to_units(value: int | float) -> int:
@@ -63,7 +64,9 @@ def root(value: Fraction) -> float:
 class Moments:
     """Count, sum, sum of squares and extremes of numbers, with or without weights; exact, in any order.
 
-    Cost: about 1 us per number without weights.
+    Without weights, sums are counted in the finest unit that a number so far needed, so the integers stay short.
+
+    Cost: about 0.5 us per number without weights.
     """
 
     __slots__ = (
@@ -72,6 +75,7 @@ class Moments:
         "_min",
         "_minus",
         "_nan",
+        "_per_one",
         "_plus",
         "_sum",
         "_sum_of_squares",
@@ -85,41 +89,57 @@ class Moments:
         self._is_weighted = is_weighted
         self._min: int | float = math.inf
         self._max: int | float = -math.inf
+        self._per_one = 1
+        """How many units make 1, without weights; a power of two."""
         self._sum = self._sum_of_squares = self._weight = self._weight_of_squares = 0
         self._nan = self._plus = self._minus = False
 
     def add(self, value: int | float) -> None:
         """Take one number of a sum without weights."""
-        if self._take(value):
-            numerator, shift = _split(value)
-            self._sum += numerator << shift
-            self._sum_of_squares += numerator * numerator << 2 * shift
+        if value != value or value in _INFINITIES:
+            self._take_special(value)
+            return
+        self.n += 1
+        if value < self._min:
+            self._min = value
+        if value > self._max:
+            self._max = value
+        numerator, denominator = value.as_integer_ratio()
+        if denominator > self._per_one:
+            finer = denominator // self._per_one
+            self._per_one = denominator
+            self._sum *= finer
+            self._sum_of_squares *= finer * finer
+        elif denominator < self._per_one:
+            numerator *= self._per_one // denominator
+        self._sum += numerator
+        self._sum_of_squares += numerator * numerator
 
     def add_weighted(self, value: int | float, weight: int | float) -> None:
         """Take one number of a weighted sum; the weight is finite and not negative."""
         factor, offset = _split(weight)
         self._weight += factor << offset
         self._weight_of_squares += factor * factor << 2 * offset
-        if self._take(value):
-            numerator, shift = _split(value)
-            self._sum += factor * numerator << (offset + shift)
-            self._sum_of_squares += factor * numerator * numerator << (offset + 2 * shift)
+        if value != value or value in _INFINITIES:
+            self._take_special(value)
+            return
+        self.n += 1
+        self._min = min(self._min, value)
+        self._max = max(self._max, value)
+        numerator, shift = _split(value)
+        self._sum += factor * numerator << (offset + shift)
+        self._sum_of_squares += factor * numerator * numerator << (offset + 2 * shift)
 
-    def _take(self, value: int | float) -> bool:
-        """Count a number; return whether it is finite."""
+    def _take_special(self, value: int | float) -> None:
+        """Count a number that no sum can hold."""
         self.n += 1
         if value != value:
             self._nan = True
-            return False
-        if value < self._min:
-            self._min = value
-        if value > self._max:
-            self._max = value
-        if value in (math.inf, -math.inf):
-            self._plus |= value > 0
-            self._minus |= value < 0
-            return False
-        return True
+            return
+        self._min = min(self._min, value)
+        self._max = max(self._max, value)
+        self._plus |= value > 0
+        self._minus |= value < 0
 
     def extremes(self) -> tuple[float, float]:
         """Return the smallest and the largest number as floats, so that equal numbers of two types are one result."""
@@ -137,8 +157,10 @@ class Moments:
         weighted = self._is_weighted
         weight = from_units(self._weight) if weighted else Fraction(self.n)
         squares = from_units(self._weight_of_squares, 2) if weighted else Fraction(self.n)
-        mean = from_units(self._sum, 2 if weighted else 1) / weight
-        spread = from_units(self._sum_of_squares, 3 if weighted else 2) - mean * mean * weight
+        total, of_squares = self._sum, self._sum_of_squares
+        one = self._per_one
+        mean = (from_units(total, 2) if weighted else Fraction(total, one)) / weight
+        spread = (from_units(of_squares, 3) if weighted else Fraction(of_squares, one * one)) - mean * mean * weight
         freedom = weight - squares / weight
         if freedom <= 0:
             return to_float(mean), math.nan, math.nan

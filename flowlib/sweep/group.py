@@ -1,18 +1,19 @@
 """A fan-out whose points are known: a container of ordinary nodes, and how it and its reductions are built."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import chain, repeat
 from typing import Any, Generic, TypeVar, overload
 
 import attrs
 
 from flowlib.errors import SpaceError, TaskMisused, near_miss
-from flowlib.graph.args import Composite
-from flowlib.graph.node import Node
+from flowlib.graph.args import ATOMS, Composite, nodes_in
+from flowlib.graph.node import Node, new_node
 from flowlib.graph.policy import OnError, Policy, Pool, policy_with
 from flowlib.graph.site import Site
 from flowlib.graph.task import Task
 from flowlib.sweep.failed import Failed
-from flowlib.sweep.point import Point
+from flowlib.sweep.point import Point, Points, row_identity
 from flowlib.sweep.reduce import Reducer, check_min_ok
 from flowlib.sweep.reduction import ReduceTask, SweepPoints
 from flowlib.sweep.result import SweepResult
@@ -49,7 +50,7 @@ class FanOut(Composite, Generic[R]):
         min_ok: int | float | None = None,
     ) -> None:
         self.nodes = tuple(nodes)
-        self.points = tuple(points)
+        self.points = Points.of(points)
         self.labels = tuple(labels)
         self.task = task
         self.min_ok = min_ok
@@ -62,7 +63,7 @@ class FanOut(Composite, Generic[R]):
 
     def assemble(self, values: list[Any]) -> SweepResult[R]:
         """Return the result of the sweep: what `flowlib.run` gives."""
-        return SweepResult(points=self.points, labels=self.labels, values=tuple(values), task=self.task)
+        return SweepResult(points=tuple(self.points), labels=self.labels, values=tuple(values), task=self.task)
 
     def argument(self, values: list[Any]) -> Any:
         """Return the good values: what a task receives. Raises ReducerError when fewer than `min_ok` are good."""
@@ -102,8 +103,8 @@ class FanOut(Composite, Generic[R]):
         """
         chosen = [
             position
-            for position, point in enumerate(self.points)
-            if all(name in point.params and _equal(point.params[name], value) for name, value in params.items())
+            for position, point in enumerate(self.points.params())
+            if all(name in point and _equal(point[name], value) for name, value in params.items())
         ]
         if not chosen:
             wanted = ", ".join(f"{name}={value!r}" for name, value in params.items())
@@ -119,7 +120,7 @@ class FanOut(Composite, Generic[R]):
         chosen = list(positions)
         return FanOut(
             [self.nodes[p] for p in chosen],
-            [self.points[p] for p in chosen],
+            self.points.chosen(chosen),
             [self.labels[p] for p in chosen],
             task=self.task,
             min_ok=self.min_ok,
@@ -130,16 +131,48 @@ def build_fan_out(
     task: Task[..., R], fixed: tuple[Any, ...], space: Space, options: FanOutOptions, site: Site
 ) -> FanOut[R]:
     """Make the nodes of a space whose points are known."""
-    points = tuple(space)
-    if not points:
+    rows = list(space.rows())
+    if not rows:
         raise SpaceError(f"The space of {task.name!r} has no points.", {"at": site}, "Give every axis a value.")
-    labels = tuple(label_points(space, options.name))
+    points = Points(tuple([row[0] for row in rows]), tuple([row[1] for row in rows]))
+    del rows
+    labels = tuple(label_points(points, options.name))
     policy = _policy(task, options)
+    calls = _calls(task, (*task.bound, *fixed), points)
+    code, offset = site.code, site.offset
     nodes = [
-        task.node((*task.bound, *fixed), dict(point.params), policy, site.code, site.offset, label)
-        for point, label in zip(points, labels, strict=True)
+        new_node(task, args, deps, code, offset, policy, label)
+        for (args, deps), label in zip(calls, labels, strict=True)
     ]
     return FanOut(nodes, points, labels, task=task.name, min_ok=options.min_ok)
+
+
+_Calls = Iterator[tuple[tuple[Any, ...], tuple[Node, ...]]]
+"""Bound arguments and the nodes in them, for each point."""
+
+
+def _calls(task: Task[..., Any], fixed: tuple[Any, ...], points: Points) -> _Calls:
+    """Bind the call of each point, fixed arguments by position and parameters by name.
+
+    Points that set the same names are bound alike; points of plain values add no nodes to the fixed arguments'. Without
+    fixed arguments, a point's values in the order of the parameters are its arguments, kept once.
+    """
+    signature, describe = task.signature, task.signature.describe
+    shape = points.shape()
+    lane = None if shape is None else signature.lane(len(fixed), shape.names)
+    if lane is None:
+        for params in points.params():
+            args = signature.bind(fixed, params, task.name)
+            yield args, nodes_in(args, describe)
+        return
+    bound = map(lane.of, repeat(fixed), points.values)
+    if not ATOMS.issuperset(map(type, chain.from_iterable(points.values))):
+        for args in bound:
+            yield args, nodes_in(args, describe)
+        return
+    first = next(bound)
+    deps = nodes_in(first, describe)
+    yield from zip(chain((first,), bound), repeat(deps))
 
 
 def _policy(task: Task[..., Any], options: FanOutOptions) -> Policy:
@@ -164,18 +197,28 @@ def build_fan_in(jobs: FanOut[Any], reducer: Any, along: Along, min_ok: int | fl
     if along is None:
         return _reduce_node(jobs, reducer, wanted, site)
     names = (along,) if isinstance(along, str) else tuple(along)
-    known = dict.fromkeys(name for point in jobs.points for name in point.params)
+    known = dict.fromkeys(name for shape in dict.fromkeys(jobs.points.shapes) for name in shape.names)
     for name in names:
         if name not in known:
             raise SpaceError(f"The sweep of {jobs.task!r} has no parameter {name!r}.", {}, near_miss(name, known))
-    groups: dict[Any, list[int]] = {}
-    for position, point in enumerate(jobs.points):
-        groups.setdefault(point.without(names).identity, []).append(position)
-    parts = [jobs.chosen(positions) for positions in groups.values()]
+    groups = _groups(jobs.points, frozenset(names))
+    parts = [jobs.chosen(positions) for positions in groups]
     points = [attrs.evolve(part.points[0].without(names), index=index) for index, part in enumerate(parts)]
     labels = label_points(points, None)
     nodes = [_reduce_node(part, reducer, wanted, site, label) for part, label in zip(parts, labels, strict=True)]
     return FanOut(nodes, points, labels, task=nodes[0]._fl_task.name)
+
+
+def _groups(points: Points, dropped: frozenset[str]) -> list[list[int]]:
+    """Return the positions of the points that are one point when some parameters are taken away."""
+    rests = {shape: shape.without(dropped) for shape in dict.fromkeys(points.shapes)}
+    kept = {shape: [i for i, name in enumerate(shape.names) if name not in dropped] for shape in rests}
+    groups: dict[Hashable, list[int]] = {}
+    memo: dict[int, tuple[object, Hashable]] = {}
+    for position, (shape, values) in enumerate(points.rows()):
+        row = rests[shape], tuple([values[i] for i in kept[shape]])
+        groups.setdefault(row_identity(row, memo), []).append(position)
+    return list(groups.values())
 
 
 def _reduce_node(jobs: FanOut[Any], reducer: Any, min_ok: int | float | None, site: Site, label: str = "") -> Node:

@@ -60,7 +60,9 @@ def finder(metric: Metric) -> Callable[[Any], Any]:
     if not isinstance(metric, str):
         return metric
     path = metric
-    if "." in path or path == WHOLE:
+    if path == WHOLE:
+        return lambda value: value if type(value) is float else _along(value, path)
+    if "." in path:
         return lambda value: _along(value, path)
 
     def find(value: Any) -> Any:
@@ -152,9 +154,10 @@ def metric_leaves(value: object) -> dict[str, int | float]:
     >>> metric_leaves({"auc": 0.9, "time": {"fit": 3}, "model": "svm"})
     {'auc': 0.9, 'time.fit': 3}
     """
-    number = None if isinstance(value, bool) else as_number(value)
-    if number is not None:
-        return {WHOLE: number}
+    if type(value) is not dict:
+        number = None if isinstance(value, bool) else as_number(value)
+        if number is not None:
+            return {WHOLE: number}
     found: dict[str, int | float] = {}
     _collect_leaves(value, "", found, 0)
     return found
@@ -164,6 +167,9 @@ def _collect_leaves(value: object, prefix: str, found: dict[str, int | float], d
     for name, inner in fields_of(value).items():
         if len(found) >= _MAX_LEAVES:
             return
+        if type(inner) is float:
+            found[prefix + name] = inner
+            continue
         number = None if isinstance(inner, bool) else as_number(inner)
         if number is not None:
             found[prefix + name] = number
@@ -174,6 +180,8 @@ def _collect_leaves(value: object, prefix: str, found: dict[str, int | float], d
 def fields_of(value: Any) -> Mapping[str, Any]:
     """Return the named parts of a mapping or a record; nothing for any other value."""
     kind = type(value)
+    if kind is dict:
+        return {name: inner for name, inner in value.items() if isinstance(name, str)}
     if kind in (str, bytes, list, tuple, set) or isinstance(value, type) or callable(value):
         return {}
     declared = getattr(kind, "__flowlib_metrics__", None)

@@ -7,16 +7,18 @@ error.
 """
 
 import string
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import repeat
+from operator import itemgetter
 
 import attrs
 
 from flowlib.errors import SpaceError, near_miss
 from flowlib.sweep.algebra import duplicate_name
 from flowlib.sweep.expression import distinct_columns, exact_key, first_names
-from flowlib.sweep.point import Point, Row, Shape
+from flowlib.sweep.point import Point, Points, Shape
 from flowlib.sweep.text import brief_text, cut, distinct_text
-from flowlib.sweep.value import is_node
+from flowlib.sweep.value import SCALARS, is_node
 
 LABEL_WIDTH = 60
 """Longest generated label, in characters."""
@@ -34,7 +36,7 @@ def label_points(points: Iterable[Point], template: str | None = None) -> list[s
     Raises:
         SpaceError: The template names an unknown parameter, or two different points get one user-given name.
 
-    Cost: two enumerations, about 2 us per point; holds the labels.
+    Cost: about 0.5 us per point of a grid, 5 us where types are mixed or labels clash; holds the labels.
 
     >>> from flowlib.sweep.space import cases, grid
     >>> label_points(grid(lr=[0.1, 1e-05], depth=[4]))
@@ -42,46 +44,104 @@ def label_points(points: Iterable[Point], template: str | None = None) -> list[s
     >>> label_points(grid(lr=[0.1, 0.2], model=["svm"]), "{model}-{lr:.2f}")
     ['svm-0.10', 'svm-0.20']
     """
-    source = list(points) if iter(points) is points else points  # an iterator can be walked only once
-    return _generated(source) if template is None else _from_template(source, template)
+    known = Points.of(points)
+    labels = _by_column(known, template)
+    if labels is not None:
+        return labels
+    return _generated(known) if template is None else _from_template(known, template)
 
 
-def _generated(points: Iterable[Point]) -> list[str]:
+def _by_column(points: Points, template: str | None) -> list[str] | None:
+    """Make the labels column by column, a text for each distinct value; None if they need more care.
+
+    Nearly all sweeps: points of one shape and no given names, plain scalars of one type under each name, labels that
+    need neither a cut nor a suffix. The labels are those that `_generated` and `_from_template` would make.
+    """
+    shape = points.shape()
+    if shape is None or shape.name is not None:
+        return None
+    columns = {name: list(map(itemgetter(i), points.values)) for i, name in enumerate(shape.names)}
+    parts = _generated_parts(shape, columns) if template is None else _template_parts(template, columns)
+    if not parts:
+        return None
+    labels = list(map(("," if template is None else "").join, zip(*parts, strict=False)))
+    is_short = template is not None or max(map(len, labels)) <= LABEL_WIDTH
+    return labels if is_short and len(set(labels)) == len(points) else None
+
+
+_Columns = Mapping[str, list[object]]
+_Parts = list[Iterable[str]]
+"""One text for each point, several times."""
+
+
+def _generated_parts(shape: Shape, columns: _Columns) -> _Parts | None:
+    """Return `name=text` for each parameter that varies; None if a column has values of several types."""
+    parts: _Parts = []
+    for name, column in columns.items():
+        values = _scalars(column)
+        if values is None:
+            return None
+        if len(values) > 1 and name not in shape.derived:
+            texts = _texts(values)
+            shown = {value: f"{name}={texts[exact_key(value)]}" for value in values}
+            parts.append(map(shown.__getitem__, column))
+    return parts
+
+
+def _template_parts(template: str, columns: _Columns) -> _Parts | None:
+    """Return the texts for each piece of a template; None if one cannot be made for all values."""
+    parts: _Parts = []
+    for field in _parsed(template):
+        parts.append(repeat(field.literal))
+        if field.name is None:
+            continue
+        column = columns.get(field.name)
+        values = None if column is None else _scalars(column)
+        if column is None or values is None:
+            return None
+        try:
+            shown = {value: _formatted(field, value, template) for value in values}
+        except SpaceError:  # which point is told of is decided point by point
+            return None
+        parts.append(map(shown.__getitem__, column))
+    return parts if any(type(part) is map for part in parts) else None
+
+
+def _scalars(column: list[object]) -> dict[object, None] | None:
+    """Return the distinct values of a column in order of appearance, None unless all are scalars of one type."""
+    kinds = set(map(type, column))
+    return dict.fromkeys(column) if len(kinds) == 1 and kinds <= SCALARS else None
+
+
+def _generated(points: Points) -> list[str]:
     texts = _varying_texts(points)
     labels = UniqueLabels()
-    for point in points:
-        shape = point.shape
+    for position, (shape, values) in enumerate(points.rows()):
         hidden = shape.covered | shape.derived
         parts = [] if shape.name is None else [shape.name]
-        for name, value in zip(shape.names, point.values, strict=True):
+        for name, value in zip(shape.names, values, strict=True):
             if name in texts and name not in hidden:
                 parts.append(f"{name}={texts[name][exact_key(value)]}")
         if shape.name is not None and len(parts) == 1:
-            labels.add_given(shape.name, point)
+            labels.add_given(shape.name, points[position])
         else:
-            labels.add(cut(",".join(parts) or _constant_label(point), LABEL_WIDTH))
+            labels.add(cut(",".join(parts) or _constant_label(shape, values), LABEL_WIDTH))
     return labels.all
 
 
-def _constant_label(point: Point) -> str:
+def _constant_label(shape: Shape, values: tuple[object, ...]) -> str:
     shown = [
         f"{name}={brief_text(value)}"
-        for name, value in zip(point.shape.names, point.values, strict=True)
-        if name not in point.shape.derived
+        for name, value in zip(shape.names, values, strict=True)
+        if name not in shape.derived
     ]
     return ",".join(shown) or "defaults"
 
 
-def _varying_texts(points: Iterable[Point]) -> Texts:
+def _varying_texts(points: Points) -> Texts:
     """Return, for each parameter that varies or is not set everywhere, the text of each of its values."""
-    shapes: dict[Shape, None] = {}
-
-    def rows() -> Iterator[Row]:
-        for point in points:
-            shapes[point.shape] = None
-            yield point.shape, point.values
-
-    columns = distinct_columns(rows())
+    shapes = dict.fromkeys(points.shapes)
+    columns = distinct_columns(points.rows())
     everywhere = set.intersection(*(set(shape.names) for shape in shapes)) if shapes else set()
     return {
         name: _texts(columns[name])
@@ -141,13 +201,13 @@ class _Field:
     spec: str
 
 
-def _from_template(points: Iterable[Point], template: str) -> list[str]:
+def _from_template(points: Points, template: str) -> list[str]:
     fields = _parsed(template)
     known: tuple[str, ...] | None = None
     labels = UniqueLabels()
     for point in points:
         if known is None or not set(known).issuperset(point.shape.names):
-            known = first_names(p.shape.names for p in points)
+            known = first_names(shape.names for shape in points.shapes)
             _check_known(fields, known, template)
         labels.add_given(_filled(fields, point, template), point)
     return labels.all

@@ -3,7 +3,8 @@
 Invariant: a point's identity is its parameter names and values, in any order; its name and index never count.
 """
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import overload
 
 import attrs
 
@@ -107,6 +108,71 @@ class Point:
         parts = [] if self.name is None else [repr(self.name)]
         parts += [f"{name}={short_repr(value)}" for name, value in self.params.items()]
         return f"Point({', '.join(parts)})"
+
+
+class Points(Sequence[Point]):
+    """Points in order, each made when it is asked for.
+
+    Cost: the values, and two references a point.
+    """
+
+    __slots__ = ("indices", "shapes", "values")
+
+    def __init__(
+        self, shapes: Sequence[Shape], values: Sequence[tuple[object, ...]], indices: Sequence[int] | None = None
+    ) -> None:
+        self.shapes = shapes
+        self.values = values
+        self.indices: Sequence[int] = range(len(values)) if indices is None else indices
+
+    @classmethod
+    def of(cls, points: Iterable[Point]) -> "Points":
+        """Return points in the form of this class.
+
+        >>> Points.of([Point(shape=Shape(names=("x",)), values=(1,), index=0)])[0]
+        Point(x=1)
+        """
+        if isinstance(points, Points):
+            return points
+        made = list(points)
+        return cls([p.shape for p in made], [p.values for p in made], [p.index for p in made])
+
+    def chosen(self, positions: Sequence[int]) -> "Points":
+        """Return the points at some positions, in that order; they keep their indices."""
+        shapes, values, indices = self.shapes, self.values, self.indices
+        return Points([shapes[p] for p in positions], [values[p] for p in positions], [indices[p] for p in positions])
+
+    def rows(self) -> Iterator[Row]:
+        """Yield shape and values of each point."""
+        return zip(self.shapes, self.values, strict=True)
+
+    def params(self) -> Iterator[dict[str, object]]:
+        """Yield the parameters of each point."""
+        return (dict(zip(shape.names, values, strict=True)) for shape, values in self.rows())
+
+    def shape(self) -> Shape | None:
+        """Return the shape that all points share; None if there are several, or no points."""
+        return self.shapes[0] if len(set(self.shapes)) == 1 else None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __iter__(self) -> Iterator[Point]:
+        made = zip(self.shapes, self.values, self.indices, strict=True)
+        return (Point(shape=shape, values=values, index=index) for shape, values, index in made)
+
+    @overload
+    def __getitem__(self, which: int) -> Point: ...
+    @overload
+    def __getitem__(self, which: slice) -> "Points": ...
+    def __getitem__(self, which: int | slice) -> "Point | Points":
+        if isinstance(which, slice):
+            return Points(self.shapes[which], self.values[which], self.indices[which])
+        return Point(shape=self.shapes[which], values=self.values[which], index=self.indices[which])
+
+    def __repr__(self) -> str:
+        more = ", ..." if len(self) > 3 else ""
+        return f"Points({', '.join(map(repr, self[:3]))}{more})"
 
 
 def row_identity(row: Row, memo: dict[int, tuple[object, Hashable]] | None = None) -> Hashable:

@@ -18,22 +18,46 @@ import attrs
 
 from flowlib.errors import ReducerError
 from flowlib.sweep.failed import Failed
-from flowlib.sweep.text import listed
+from flowlib.sweep.point import Row
+from flowlib.sweep.text import listed, short_repr
 
 R = TypeVar("R")
 S = TypeVar("S")
 
 
-@attrs.frozen(kw_only=True)
 class Item(Generic[R]):
-    """One point with its value."""
+    """One point with its value. A plain class: one is made for every point of a sweep.
 
-    value: R
-    params: Mapping[str, object]
-    label: str
-    index: int
-    """Position in the enumeration; different for every item of a sweep."""
-    key: str | None = None
+    Args:
+        value: What the task returned.
+        params: The point's parameters by name, or its row, of which they are made when they are asked for.
+        label: The point's label.
+        index: Position in the enumeration; different for every item of a sweep.
+        key: The point's key, if known.
+
+    >>> Item(value=3, params={"x": 1}, label="x=1", index=0).params["x"]
+    1
+    """
+
+    __slots__ = ("_params", "index", "key", "label", "value")
+
+    def __init__(
+        self, value: R, params: Mapping[str, object] | Row, label: str, index: int, key: str | None = None
+    ) -> None:
+        self.value = value
+        self._params = params
+        self.label = label
+        self.index = index
+        self.key = key
+
+    @property
+    def params(self) -> Mapping[str, object]:
+        """The point's parameters by name."""
+        params = self._params
+        return dict(zip(params[0].names, params[1], strict=True)) if isinstance(params, tuple) else params
+
+    def __repr__(self) -> str:
+        return f"Item({self.label!r}, value={short_repr(self.value)}, index={self.index})"
 
 
 @attrs.frozen(kw_only=True)

@@ -8,7 +8,7 @@ from flowlib.graph.node import Node
 from flowlib.graph.policy import Policy
 from flowlib.graph.task import Task
 from flowlib.sweep.failed import Failed
-from flowlib.sweep.point import Point
+from flowlib.sweep.point import Point, Points
 from flowlib.sweep.reduce import Item, ReduceContext, Reducer, check_min_ok
 
 REDUCTION_VERSION = "fan-in-1"
@@ -18,9 +18,9 @@ REDUCTION_VERSION = "fan-in-1"
 class SweepPoints(Composite):
     """The points of a fan-out as a reduction needs them: their nodes, parameters and labels."""
 
-    def __init__(self, nodes: Sequence[Node], points: Sequence[Point], labels: Sequence[str]) -> None:
+    def __init__(self, nodes: Sequence[Node], points: Iterable[Point], labels: Sequence[str]) -> None:
         self.nodes = tuple(nodes)
-        self.points = tuple(points)
+        self.points = Points.of(points)
         self.labels = tuple(labels)
 
     def member_nodes(self) -> Iterable[Node]:
@@ -29,7 +29,7 @@ class SweepPoints(Composite):
 
     def identity(self) -> Any:
         """Return what a reduction's result shows beside values: parameters and labels."""
-        return ([dict(point.params) for point in self.points], list(self.labels))
+        return (list(self.points.params()), list(self.labels))
 
     def assemble(self, values: list[Any]) -> Any:
         """Return the values; reductions stream them instead."""
@@ -70,20 +70,24 @@ class Reduction:
         self._is_single = not isinstance(reducer, dict)
         self._reducers: dict[str, Reducer[Any, Any]] = {"": reducer} if self._is_single else reducer
         self._accumulators = {name: one.start() for name, one in self._reducers.items()}
-        self._points = points
+        self._shapes = points.points.shapes
+        self._values = points.points.values
+        self._labels = points.labels
         self._min_ok = min_ok
         self._failed: list[Failed] = []
 
     def add(self, position: int, value: Any) -> None:
         """Take the value of the point at a position."""
-        point = self._points.points[position]
-        if type(value) is Failed:
-            value = value.at(params=dict(point.params), index=position)
-            self._failed.append(value)
-        item = Item(value=value, params=point.params, label=self._points.labels[position], index=position)
+        row = self._shapes[position], self._values[position]
+        item = Item(value, row, self._labels[position], position)
+        is_failed = type(value) is Failed
+        if is_failed:
+            item.value = value.at(params=item.params, index=position)
+            self._failed.append(item.value)
+        accumulators = self._accumulators
         for name, reducer in self._reducers.items():
-            if type(value) is not Failed or reducer.wants_failed:
-                self._accumulators[name] = reducer.add(self._accumulators[name], item)
+            if not is_failed or reducer.wants_failed:
+                accumulators[name] = reducer.add(accumulators[name], item)
 
     def finish(self) -> Any:
         """Return the result.

@@ -20,7 +20,7 @@ from flowlib.sweep.fit import check_against
 from flowlib.sweep.leaves import Cases, Draws, PointSeeds, listed_once
 from flowlib.sweep.listing import cases_of, column_of, resolved_column
 from flowlib.sweep.naming import label_points
-from flowlib.sweep.point import Point
+from flowlib.sweep.point import Point, Row
 from flowlib.sweep.text import cut, short_repr
 
 __all__ = [
@@ -103,10 +103,14 @@ class Space:
 
     def __iter__(self) -> Iterator[Point]:
         """Yield the points, the last axis fastest. Cost: about 1 us per point of a grid; none is held."""
+        rows = self.rows()
+        return (Point(shape=row[0], values=row[1], index=index) for index, row in enumerate(rows))
+
+    def rows(self) -> Iterator[Row]:
+        """Yield shape and values of each point. Cost: about 0.2 us per point of a grid; none is held."""
         self._check_ready()
         self._check_size()
-        rows = self.expression.rows()
-        return (Point(shape=row[0], values=row[1], index=index) for index, row in enumerate(rows))
+        return self.expression.rows()
 
     @overload
     def __getitem__(self, index: int) -> Point: ...

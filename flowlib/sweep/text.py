@@ -52,6 +52,8 @@ def brief_text(value: object) -> str:
     >>> brief_text(0.1), brief_text(1.0), brief_text("svm"), brief_text(None)
     ('0.1', '1', 'svm', 'None')
     """
+    if type(value) is float:  # first: a sample has one for every point
+        return f"{value:g}"
     if isinstance(value, enum.Enum):
         return value.name
     if isinstance(value, float):

@@ -138,6 +138,51 @@ def test_a_bound_call_is_the_plain_call(fn: Callable[..., Any], args: list[int],
     assert values == signature.bind(tuple(again), keywords, "fn")
 
 
+@settings(max_examples=300)
+@given(
+    fn=SIGNATURES,
+    calls=st.lists(
+        st.tuples(
+            st.lists(VALUES, max_size=4),
+            st.dictionaries(st.sampled_from(["a", "b", "c", "d", "rest", "x"]), VALUES, max_size=4),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+)
+def test_calls_are_bound_as_inspect_does(fn: Callable[..., Any], calls: list[tuple[list[int], dict[str, int]]]) -> None:
+    """For any signature and any calls, one at a time or all of a shape: `inspect.Signature.bind` is the law."""
+    signature = CallSignature(fn)
+    for args, kwargs in calls:
+        try:
+            bound = signature.signature.bind(*args, **kwargs)
+        except TypeError:
+            with pytest.raises(TaskMisused):
+                signature.bind(tuple(args), kwargs, "fn")
+            continue
+        bound.apply_defaults()
+
+        assert signature.bind(tuple(args), kwargs, "fn") == tuple(bound.arguments[name] for name in signature.names)
+        lane = signature.lane(len(args), tuple(kwargs))
+        if lane is not None:
+            assert lane.of(tuple(args), tuple(kwargs.values())) == tuple(bound.arguments.values())
+
+
+def test_parameters_that_cannot_be_written_down_are_bound_all_the_same() -> None:
+    """A made-up signature may have names that Python reserves."""
+
+    def fn(*args: int, **kwargs: int) -> None: ...
+
+    names = ["__debug__", "b"]
+    fn.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    )
+
+    assert bind(fn, 1, b=2) == (1, 2)
+    with pytest.raises(TaskMisused):
+        bind(fn, 1)
+
+
 def test_describes_arguments_for_errors() -> None:
     """By the parameter's name."""
     assert CallSignature(lambda data: data).describe(0) == "argument 'data'"

@@ -305,3 +305,61 @@ def test_mean_does_not_depend_on_luck(cache: Path, log: EventLog) -> None:
         return run(fl.fan_in(jobs, fl.mean()), log, False)
 
     assert fl.digest(mean_of(values)) == fl.digest(mean_of(shuffled))
+
+
+def _shown(node: Any) -> tuple[list[str], list[int]]:
+    """Return what a node was bound to, and the nodes it needs, in a form that can be compared."""
+    parts = [f"node {id(arg)}" if type(arg) is type(NODE) else f"{type(arg).__name__} {arg!r}" for arg in node._fl_args]
+    return parts, [id(dep) for dep in node._fl_deps]
+
+
+@fl.task
+def anything(a: Any, b: Any = 2, *, c: Any = 3, d: Any = 4) -> Any:
+    """Take what comes."""
+
+
+@fl.task
+def starred(a: Any, *rest: Any, c: Any = 3, **more: Any) -> Any:
+    """Take what comes, however much."""
+
+
+NODE: Any = load(1)
+VALUES = st.lists(st.sampled_from([1, 0.5, "s", None, (1, 2), NODE, [NODE, 3]]), min_size=1, max_size=3)
+
+
+@settings(max_examples=60)
+@given(
+    chosen=st.sampled_from([anything, starred]),
+    fixed=st.lists(st.sampled_from([7, NODE, [NODE]]), max_size=1),
+    axes=st.dictionaries(st.sampled_from("bcd"), VALUES, min_size=1),
+    first=VALUES,
+    more=st.none() | VALUES,
+)
+def test_a_point_is_the_call_of_the_task(
+    chosen: Any, fixed: list[Any], axes: dict[str, Any], first: list[Any], more: list[Any] | None
+) -> None:
+    """Same arguments, same dependencies, whatever the shapes of the points, the order of names, nodes among values."""
+    if not fixed:
+        axes = {**axes, "a": first}
+    space = fl.grid(**axes)
+    if more is not None:
+        space = space | fl.grid(**{**axes, "d": more})
+
+    jobs = fl.fan_out(chosen, *fixed, over=space)
+
+    calls = [chosen(*fixed, **point.params) for point in space]
+    assert [_shown(node) for node in jobs.nodes] == [_shown(call) for call in calls]
+    assert [point.params for point in jobs.points] == [point.params for point in space]
+    assert [point.index for point in jobs.points] == list(range(len(space)))
+
+
+def test_a_part_of_a_fan_out_knows_where_its_points_came_from() -> None:
+    """By slice, by parameter, or one point: index and parameters are those of the whole sweep."""
+    jobs = fl.fan_out(fit, [1], over=fl.grid(lr=[0.1, 0.2], depth=[4, 8]))
+
+    assert [(point.index, point.params) for point in jobs[1::2].points] == [
+        (1, {"lr": 0.1, "depth": 8}),
+        (3, {"lr": 0.2, "depth": 8}),
+    ]
+    assert [point.index for point in jobs.sel(depth=8).points[1:]] == [3]
+    assert repr(jobs.points) == "Points(Point(lr=0.1, depth=4), Point(lr=0.1, depth=8), Point(lr=0.2, depth=4), ...)"

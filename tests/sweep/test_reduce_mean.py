@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flowlib.errors import ReducerError
+from flowlib.sweep.exact import Moments
 from flowlib.sweep.failed import Failed
 from flowlib.sweep.metric import metric_leaves
 from flowlib.sweep.reduce import Item, Mean, Stat, mean, reduce_items
@@ -193,6 +196,21 @@ def test_memory_does_not_grow_with_the_points():
         accumulator = reducer.add(accumulator, item)
 
     assert len(pickle.dumps(accumulator.by_name["value"].moments._sum)) < 600
+
+
+@given(st.lists(st.floats() | st.integers(-(10**30), 10**30)), st.randoms())
+def test_sums_in_growing_units_are_those_in_the_smallest_unit(numbers: list[float], dice: Any) -> None:
+    """Weighted sums count 2**-1074 from the start: with weights of 1 they give the same bits, in any order."""
+    plain, weighted = Moments(), Moments(is_weighted=True)
+    for number in numbers:
+        weighted.add_weighted(number, 1)
+    dice.shuffle(numbers)
+    for number in numbers:
+        plain.add(number)
+
+    assert repr(plain.summary()) == repr(weighted.summary())
+    assert repr(plain.extremes()) == repr(weighted.extremes())
+    assert plain.n == weighted.n
 
 
 def test_numbers_beyond_every_float_are_infinite():

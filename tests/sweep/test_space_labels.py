@@ -2,16 +2,20 @@
 
 import enum
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flowlib.errors import SpaceError
 from flowlib.hashing.file import Dir, File
 from flowlib.sweep.distributions import choice, uniform
-from flowlib.sweep.naming import LABEL_WIDTH, label_points
-from flowlib.sweep.space import cases, grid, sample, seeds
+from flowlib.sweep.naming import LABEL_WIDTH, _by_column, _from_template, _generated, label_points
+from flowlib.sweep.point import Points
+from flowlib.sweep.space import Space, cases, grid, sample, seeds
 
 
 class Color(enum.Enum):
@@ -157,3 +161,50 @@ def test_labels_of_many_points_are_all_different():
     labels = label_points(sample(3000, x=uniform(0, 1), y=uniform(0, 1)))
 
     assert len(set(labels)) == 3000
+
+
+VALUES = st.one_of(
+    st.sampled_from([0.1, 0.1234567, 0.1234568, 1e-5, -0.0, 0.0, float("nan"), float("inf")]),
+    st.sampled_from([1, 2, True, False, None, "1", "a,y=2", "é" * 70, b"b"]),
+    st.floats(allow_nan=False),
+    st.just([1]),
+)
+LISTS = st.lists(VALUES, min_size=1, max_size=4)
+
+
+@st.composite
+def spaces(draw: st.DrawFn) -> Space:
+    """Return a space of one or several shapes, with and without names and derived parameters."""
+    space = grid(**{name: draw(LISTS) for name in draw(st.sampled_from(["x", "xy", "yxz"]))})
+    if draw(st.booleans()):
+        space = space.derive(d=lambda x: repr(x))
+    if draw(st.booleans()):
+        space = space | grid(x=draw(LISTS), w=draw(LISTS))
+    if draw(st.booleans()):
+        space = space * cases(p={"q": 1}, r={"q": 2})
+    return space
+
+
+@given(spaces(), st.sampled_from([None, "{x}", "{x}-{y}", "run {x!r}", "{x:g}", "{x!s:>5}.{d}", "{nope}", "plain", ""]))
+def test_labels_made_by_column_are_those_made_point_by_point(space: Space, template: str | None) -> None:
+    """Where the short way answers, its answer is the long way's; where the long way raises, it leaves it to that."""
+    points = Points.of(space)
+    labels = _by_column(points, template)
+    try:
+        expected = _generated(points) if template is None else _from_template(points, template)
+    except SpaceError as error:
+        assert labels is None
+        with pytest.raises(SpaceError, match=f"^{re.escape(error.what)}"):
+            label_points(space, template)
+        return
+
+    assert labels is None or labels == expected
+    assert label_points(space, template) == expected
+
+
+def test_ordinary_grids_are_labelled_by_column():
+    """The short way is taken where it matters."""
+    points = Points.of(grid(lr=[0.1, 0.2], depth=[1, 2], model=["svm"]))
+
+    assert _by_column(points, None) == ["lr=0.1,depth=1", "lr=0.1,depth=2", "lr=0.2,depth=1", "lr=0.2,depth=2"]
+    assert _by_column(points, "{model}/{lr:.2f}/{depth}") is not None
