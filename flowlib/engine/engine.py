@@ -22,7 +22,7 @@ from flowlib.engine.results import digest_or_none, entry_of, failed_value, kept_
 from flowlib.engine.values import Values
 from flowlib.errors import FlowError, InternalError, RunStopped
 from flowlib.execution.base import Executor, Job, Outcome
-from flowlib.execution.quick import Call
+from flowlib.execution.quick import Batch, Call
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
 from flowlib.hashing.digest import size_bytes
@@ -279,7 +279,12 @@ class Engine:
         if miss.call.uncacheable and self._context.store is not None and node._fl_policy.cache:
             self._announcer.uncacheable(node, miss.call.uncacheable)
         self._n_running += 1
-        self._executor.submit(self._jobs.of(number, miss))
+        call = self._jobs.call(number, miss)
+        if call is None:
+            self._executor.submit(self._jobs.of(number, miss))
+        else:
+            call.is_announced = True
+            self._executor.submit_batch(Batch([call]))
 
     def _start_quick(self, nodes: tuple[NodeId, ...]) -> list[m.Fact]:
         """Put the calls of quick tasks into one batch; what is not plain enough for it goes its own way."""
@@ -333,10 +338,11 @@ class Engine:
         done: list[Call] = []
         for outcome in outcomes:
             if type(outcome) is Call:
-                if outcome.error is None and not outcome.has_expansion:
+                if outcome.error is None and not outcome.has_expansion and not outcome.is_announced:
                     done.append(outcome)
                     continue
-                self._announcer.started(outcome.node, self._miss_of(outcome.node))
+                if not outcome.is_announced:
+                    self._announcer.started(outcome.node, self._miss_of(outcome.node))
             facts += self._outcome_facts(outcome)
         if done:
             facts.insert(0, self._all_done(done))

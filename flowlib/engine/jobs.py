@@ -49,6 +49,7 @@ class Jobs:
         self._context, self._graph, self._planner = context, graph, planner
         self._values, self._feeds, self._expansions = values, feeds, expansions
         self._kinds: dict[tuple[int, int], _Kind] = {}
+        self._last: Any = (None, None, None)
 
     def traits(self, number: NodeId) -> Traits:
         """Return what the scheduler needs to know about a node: the same for all calls of a task."""
@@ -65,26 +66,19 @@ class Jobs:
         args = self._values.plain_arguments(node._fl_args)
         if args is None:
             return None
-        keywords = None
+        call = Call(number, task, policy, args, miss.call.key, self._context.store is not None)
         if kind.splits:
-            positional, keywords = task.signature.split(args)
-            args = tuple(positional)
-        key = miss.call.key
-        return Call(
-            node=number,
-            task=task,
-            policy=policy,
-            args=args,
-            keywords=keywords,
-            key=key,
-            keep=key is not None,
-            wants_digest=self._context.store is not None,
-        )
+            positional, call.keywords = task.signature.split(args)
+            call.args = tuple(positional)
+        return call
 
     def _kind_of(self, task: Task[..., Any], policy: Policy) -> "_Kind":
+        if task is self._last[0] and policy is self._last[1]:  # sweeps make thousands of calls of one task
+            return self._last[2]
         kind = self._kinds.get((id(task), id(policy)))  # the graph keeps both alive
         if kind is None:
             kind = self._kinds[id(task), id(policy)] = self._make_kind(task, policy)
+        self._last = (task, policy, kind)
         return kind
 
     def _make_kind(self, task: Task[..., Any], policy: Policy) -> "_Kind":

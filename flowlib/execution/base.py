@@ -106,11 +106,12 @@ class Job:
         return cls(node=node, task=task, policy=policy, args=(), inputs={}, stream=fail)
 
 
-@attrs.define(kw_only=True)
 class Outcome:
-    """What became of a job. Exactly one of value, error, expansion, lost is meant, in the order error first."""
+    """What became of a job. Exactly one of value, error, expansion, lost is meant, in the order error first.
 
-    node: NodeId
+    One is made for every node: what most of them do not have stands on the class and costs an instance nothing.
+    """
+
     value: Any = None
     error: BaseException | None = None
     expansion: Any = None
@@ -132,6 +133,11 @@ class Outcome:
     flags: frozenset[str] = frozenset()
     duration_s: float = 0.0
     worker: str = ""
+
+    def __init__(
+        self, node: NodeId, error: BaseException | None = None, duration_s: float = 0.0, worker: str = ""
+    ) -> None:
+        self.node, self.error, self.duration_s, self.worker = node, error, duration_s, worker
 
 
 class Executor(Protocol):

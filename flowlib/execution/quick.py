@@ -12,31 +12,35 @@ from collections import deque
 from contextvars import Context, copy_context
 from typing import Any
 
-import attrs
-
 from flowlib.execution.base import Job, Outcome
 from flowlib.execution.worker import Worker, has_nodes, perform_in, refuse_generator, running_job
 from flowlib.execution.worker import finish as finish_coroutine
 from flowlib.graph.args import ATOMS
 from flowlib.graph.policy import Policy
 from flowlib.graph.task import Task
-from flowlib.ids import Key
+from flowlib.ids import Key, NodeId
 
 
-@attrs.define(eq=False)
 class Call(Outcome):
     """A call whose inputs are plain values that nobody can change, and what becomes of it."""
 
-    task: Task[..., Any]
-    policy: Policy
-    args: tuple[Any, ...]
-    """The values of the parameters, in the signature's order."""
     keywords: dict[str, Any] | None = None
     """What is given by keyword; then `args` has only what is given by position."""
-    key: Key | None = None
-    keep: bool = False
-    wants_digest: bool = False
+    is_announced = False
+    """Whether it has been told that it started; for the others that is told when they have ended."""
     previous: None = None
+
+    def __init__(
+        self,
+        node: NodeId,
+        task: Task[..., Any],
+        policy: Policy,
+        args: tuple[Any, ...],
+        key: Key | None,
+        wants_digest: bool,
+    ) -> None:
+        self.node, self.task, self.policy, self.args, self.key = node, task, policy, args, key
+        self.keep, self.wants_digest = key is not None, wants_digest
 
 
 class Batch:

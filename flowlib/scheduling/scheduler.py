@@ -92,6 +92,7 @@ class Scheduler:
         self._ended_now: list[NodeId] = []
         self._unwanted: list[NodeId] = []
         self._decide: list[NodeId] = []
+        self._ready_now: list[NodeId] = []
         self._commands: list[Command] = []
 
     @property
@@ -126,6 +127,9 @@ class Scheduler:
             self._handlers[type(fact)](fact)  # type: ignore[operator]
             if self._ended_now:
                 self._settle()
+        if self._ready_now:
+            self._queue_all(self._ready_now)
+            self._ready_now.clear()
         self._start_what_fits()
         if self._unwanted:
             self._drop_unwanted()
@@ -175,16 +179,24 @@ class Scheduler:
             self._end(node, "hit", has_value=True)
 
     def _missed(self, fact: Missed) -> None:
-        table, ranks = self._table, []
         for node in fact.nodes:
             self._check_decision(node, "missed")
-            if self._is_stopped(node):
-                self._cancel(node)
+        self._ready_now += fact.nodes
+
+    def _queue_all(self, nodes: Iterable[NodeId]) -> None:
+        """Let ready nodes wait for slots."""
+        table, ranks = self._table, []
+        for node in nodes:
+            if self._stopping and not table.traits[node].always:
+                if table.states[node] == "ready":
+                    self._cancel(node)
             elif table.traits[node].pool is not None:
-                self._to_queue(node)
+                self._queue.push(table.rank(node), table.traits[node].pool)
             else:
                 ranks.append(table.rank(node))
         self._queue.push_many(ranks)
+        if self._ended_now:
+            self._settle()
 
     def _deferred(self, fact: Deferred) -> None:
         node, until = fact.node, fact.until
@@ -339,7 +351,9 @@ class Scheduler:
             self._queue.push(self._table.rank(node), self._table.traits[node].pool)
             return
         self._move(node, "inputs-there")
-        if not self._decides or node in self._must_run:
+        if not self._decides:
+            self._ready_now.append(node)
+        elif node in self._must_run:
             self._to_queue(node)
         else:
             self._undecided.add(node)

@@ -491,7 +491,7 @@ def run_all(scheduler: Scheduler, commands: list[m.Command]) -> int:
     """Answer every command with a hit or an end; return how many commands there were."""
     n_commands = 0
     while commands:
-        n_commands += len(commands)
+        n_commands += sum(len(command.nodes) if isinstance(command, m.Drop) else 1 for command in commands)
         facts: list[m.Fact] = []
         for command in commands:
             if isinstance(command, m.Decide):
