@@ -1,10 +1,13 @@
 """What the store costs: small results in and out, and large arrays in and out, each beside its floor.
 
-Floors: raw SQLite rows for small results, one hash and one write for an array stored, `np.memmap` for an array loaded.
+Floors: raw SQLite rows for small results, and their bytes appended to a file and synced; one hash and one write for an
+array stored, `np.memmap` for an array loaded; the same arrays hashed, written and synced one by one for many of them.
 Run with `pytest benchmarks/bench_store.py`.
 """
 
+import fcntl
 import hashlib
+import marshal
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -16,7 +19,7 @@ import pytest
 
 from flowlib.hashing.digest import digest_bytes
 from flowlib.ids import Digest, Key, RunId
-from flowlib.store.base import Entry, Payload
+from flowlib.store.base import Entry, Holder, Payload
 from flowlib.store.local import LocalStore, StoreOptions, open_store
 
 N = 10_000
@@ -63,11 +66,26 @@ def test_put_and_flush(benchmark: Any, store: LocalStore) -> None:
         return (entries_of(store, f"{next(rounds)} "),), {}
 
     def put(entries: list[Entry]) -> None:
-        for entry in entries:
-            store.put(entry)
+        for at in range(0, N, 1000):
+            store.put_many(entries[at : at + 1000])
         store.flush()
 
     benchmark.pedantic(put, setup=setup, rounds=5)
+
+
+@pytest.mark.benchmark(group="store: 10,000 small results in")
+def test_floor_append_and_sync(benchmark: Any, tmp_path: Path) -> None:
+    """The bytes alone: ten appends to one file, each synced. What a group commit cannot do without."""
+    chunk = os.urandom(700 * 1000)
+    descriptor = os.open(tmp_path / "floor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def append() -> None:
+        for _ in range(0, N, 1000):
+            os.write(descriptor, chunk)
+            os.fsync(descriptor)
+
+    benchmark.pedantic(append, rounds=5)
+    os.close(descriptor)
 
 
 @pytest.mark.benchmark(group="store: 10,000 small results in")
@@ -142,6 +160,98 @@ def test_encode_and_load_small(benchmark: Any, store: LocalStore) -> None:
     value = {"auc": 0.9, "loss": 0.1, "n": 5}
 
     assert benchmark(lambda: store.load(store.encode(value))) == value
+
+
+@pytest.mark.benchmark(group="store: one number encoded and loaded")
+def test_encode_and_load_a_number(benchmark: Any, store: LocalStore) -> None:
+    """The commonest small result."""
+    assert benchmark(lambda: store.load(store.encode(0.5))) == 0.5
+
+
+@pytest.mark.benchmark(group="store: one number encoded and loaded")
+def test_floor_marshal_and_two_digests(benchmark: Any) -> None:
+    """What naming the bytes and verifying them takes."""
+
+    def there_and_back() -> object:
+        data = marshal.dumps(0.5, 2)
+        hashlib.sha256(data).hexdigest()
+        hashlib.sha256(data).hexdigest()
+        return marshal.loads(data)
+
+    assert benchmark(there_and_back) == 0.5
+
+
+@pytest.mark.benchmark(group="store: 1,000 leases")
+def test_leases_alone(benchmark: Any, store: LocalStore) -> None:
+    """Marked, taken, asked whether others committed, and given back, by the only process."""
+    keys = [Key(f"{number:064x}") for number in range(1000)]
+    holder = Holder()
+
+    def lease() -> None:
+        mark = store.mark(holder)
+        leases = store.lease_many(keys, holder)
+        store.others_since(mark)
+        store.release_many([lease for lease in leases if lease is not None])
+
+    benchmark(lease)
+
+
+@pytest.mark.benchmark(group="store: 1,000 leases")
+def test_floor_kernel_locks(benchmark: Any, tmp_path: Path) -> None:
+    """A record lock of the kernel for each key: what leases cost beside another process."""
+    descriptor = os.open(tmp_path / "locks", os.O_RDWR | os.O_CREAT, 0o600)
+
+    def lock() -> None:
+        for place in range(1000):
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 2 * place)
+        for place in range(1000):
+            fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, 2 * place)
+
+    benchmark(lock)
+    os.close(descriptor)
+
+
+@pytest.fixture
+def arrays() -> list[Any]:
+    """200 arrays of 1 MB."""
+    rng = np.random.default_rng(0)
+    return [rng.random(125_000) for _ in range(200)]
+
+
+@pytest.mark.benchmark(group="store: 200 arrays of 1 MB in, synced")
+def test_encode_arrays(benchmark: Any, tmp_path: Path, arrays: list[Any]) -> None:
+    """Hashed, written, renamed; synced together at the flush."""
+    rounds = iter(range(100))
+
+    def setup() -> tuple[tuple[LocalStore], dict[str, Any]]:
+        return (open_store(tmp_path / str(next(rounds)), StoreOptions(secret=b"k")),), {}
+
+    def encode(store: LocalStore) -> None:
+        for array in arrays:
+            store.encode(array)
+        store.flush()
+
+    benchmark.pedantic(encode, setup=setup, rounds=3)
+
+
+@pytest.mark.benchmark(group="store: 200 arrays of 1 MB in, synced")
+def test_floor_hash_write_and_sync_each(benchmark: Any, tmp_path: Path, arrays: list[Any]) -> None:
+    """The plain way to save them as safely: one after the other, then their directory."""
+    rounds = iter(range(100))
+
+    def save(directory: Path) -> None:
+        directory.mkdir()
+        for array in arrays:
+            name = digest_bytes(array.data.cast("B"))
+            with open(directory / f"{name}.new", "wb", buffering=0) as file:
+                file.write(array.data)
+                os.fsync(file.fileno())
+            os.rename(directory / f"{name}.new", directory / name)
+        descriptor = os.open(directory, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+
+    benchmark.pedantic(save, setup=lambda: ((tmp_path / f"floor{next(rounds)}",), {}), rounds=3)
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def fan_out(
         SpaceError: A parameter is unknown to the task, missing or given twice; the space is empty; two points share a
             label that was asked for.
 
-    Cost: one node per point, about 5 us each.
+    Cost: about 2 us and 330 bytes a point of a grid, and 100 bytes in a graph.
 
     >>> from flowlib.graph.task import task
     >>> from flowlib.sweep.space import grid

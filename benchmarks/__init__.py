@@ -1,0 +1,1 @@
+"""What flowlib costs, beside floors and peers. README.md says how to run it, RESULTS.md what came out."""
