@@ -102,6 +102,18 @@ class DigestLeaf:
         return self.digest
 
 
+class DigestLeaves:
+    """Stands for a list or a tuple of nothing but nodes: ten thousand of them are digested as one list of texts."""
+
+    __slots__ = ("digests", "kind")
+
+    def __init__(self, kind: str, digests: list[str]) -> None:
+        self.kind, self.digests = kind, digests
+
+    def __flowlib_digest__(self) -> tuple[str, list[str]]:
+        return self.kind, self.digests
+
+
 class KeyMaker:
     """Makes keys for one run; code versions are computed once, so a run never mixes two of them.
 
@@ -216,6 +228,9 @@ class KeyMaker:
             return self._identity.digest((type(value).__name__, members, value.identity()))
         if type(value) is tuple and value and all(type(item) is Quoted for item in value):
             return self._identity.digest(("quoted", [_known(item.node, name_of) for item in value]))
+        if (type(value) is list or type(value) is tuple) and set(map(type, value)) == {Node}:
+            members = [_known(node, name_of) for node in value]
+            return self._identity.digest(DigestLeaves(type(value).__name__, members))
         if nodes_in([value], lambda _: f"argument {name!r}"):
             value = replace(value, lambda node: DigestLeaf(_known(node, name_of)), as_argument=True)
         return self._literal(value, name)
