@@ -1,5 +1,6 @@
 """Show a failure so that the user sees their own code first: their exception, a note with the call, our frames folded."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from types import TracebackType
@@ -29,9 +30,10 @@ def annotate(error: BaseException, node: Node) -> BaseException:
     if not node._fl_task.own_code:
         name = node._fl_task.name
         note += f"\n  run it alone: call {name}.fn(...) with these arguments, or flowlib.run(node, executor='inline')"
-    notes = getattr(error, "__notes__", ())
-    if note not in notes and sum(text.startswith("in task ") for text in notes) < _NOTES:
-        error.add_note(note)
+    with contextlib.suppress(Exception):  # a frozen dataclass takes no notes; its own words matter more than ours
+        notes = getattr(error, "__notes__", ())
+        if note not in notes and sum(text.startswith("in task ") for text in notes) < _NOTES:
+            error.add_note(note)
     inner = error.__traceback__
     while inner is not None and _is_ours(inner):
         inner = inner.tb_next
@@ -92,7 +94,10 @@ def stuck(story: Iterable[str]) -> InternalError:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0][:200]
+    try:
+        return (str(error).splitlines() or [""])[0][:200]
+    except Exception:  # the user's class may have a text that cannot be made
+        return "(its text cannot be shown)"
 
 
 def _raised_at(error: BaseException) -> str:

@@ -34,6 +34,9 @@ _IMMUTABLE = (
 )  # fmt: skip
 """Types that `copy.deepcopy` would return as they are, or whose values cannot be changed."""
 
+_HOOKS = ("__getstate__", "__reduce__", "__reduce_ex__", "__deepcopy__")
+"""Methods by which a class decides what a copy of its instances holds."""
+
 _READ_ONCE = tuple(
     map(
         type,
@@ -73,9 +76,21 @@ def private_copy(value: Any, *, whatever_size: bool = False) -> tuple[Any, bool]
     if not whatever_size and is_large(value):
         return value, False
     try:
-        return copy.deepcopy(value), True
+        copied = copy.deepcopy(value)
     except Exception:  # the user's class may refuse to be copied; then it is watched instead
         return value, False
+    return (copied, True) if _is_whole(copied, value) else (value, False)
+
+
+def _is_whole(copied: Any, value: Any) -> bool:
+    """False for a copy that lacks what its class leaves out when it is pickled: a connection, a lock, a cache."""
+    held = getattr(value, "__dict__", None)
+    if type(held) is not dict or not any(isinstance(getattr(type(value), hook, None), FunctionType) for hook in _HOOKS):
+        return True
+    found = getattr(copied, "__dict__", None)
+    if not isinstance(found, dict) or not held.keys() <= found.keys():
+        return False
+    return all(repr(found[name]) == repr(part) for name, part in held.items() if type(part) in ATOMS)
 
 
 def is_large(value: Any) -> bool:
