@@ -11,7 +11,7 @@ takes its colours from the notebook's theme.
 import inspect
 import itertools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flowlib.engine.handle import Run
@@ -249,7 +249,7 @@ def _plan_row(task: str, rows: list[PlanRow]) -> list[object]:
     return [_code(task), *cells, format_seconds(expected) if expected else None, why + more]
 
 
-def _points_table(points: tuple[Point, ...], labels: tuple[str, ...]) -> Html:
+def _points_table(points: Sequence[Point], labels: tuple[str, ...]) -> Html:
     names = list(dict.fromkeys(name for point in points for name in point.params))
     header = [*([""] if labels else []), *names]
     rows = []

@@ -8,8 +8,7 @@ call among quick ones delays the others by a few hundredths of a second, whateve
 from collections.abc import Sequence
 
 from flowlib.engine.pace import Pace
-from flowlib.execution.base import Executor, Job, Outcome
-from flowlib.execution.quick import Batch, Call
+from flowlib.execution.base import Batch, Call, Executor, Job, Outcome
 from flowlib.graph.args import ATOMS
 from flowlib.graph.graph import Graph
 from flowlib.scheduling.messages import Paced

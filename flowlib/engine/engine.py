@@ -6,41 +6,30 @@ in batches and become facts. Whatever is done to thousands of nodes is done in o
 engine holds digests, keys and the few values that are still needed; what is stored is loaded by the worker that needs it.
 """
 
-import itertools
 from collections.abc import Collection, Iterable, Sequence
 
-from flowlib.engine.announce import Announcer
-from flowlib.engine.batches import LOOK_S, Batches
-from flowlib.engine.commit import FLUSH_S, Ledger
+from flowlib.engine.batches import LOOK_S
+from flowlib.engine.commit import FLUSH_S
 from flowlib.engine.context import RunContext
-from flowlib.engine.expansion import Expansions
-from flowlib.engine.failure import annotate, needs_itself, stuck
-from flowlib.engine.feed import Feeds
+from flowlib.engine.failure import needs_itself, stuck
 from flowlib.engine.flight import LEASE_POLL_S, Blocked
-from flowlib.engine.jobs import ChildEnded, Jobs
-from flowlib.engine.results import digest_or_none, entry_of, failed_value, kept_value
-from flowlib.engine.values import Values
-from flowlib.errors import FlowError, InternalError, RunStopped
-from flowlib.execution.base import Executor, Job, Outcome
-from flowlib.execution.quick import Batch, Call
+from flowlib.engine.settling import LOST, Settling
+from flowlib.errors import InternalError
+from flowlib.execution.base import Batch, Call, Executor, Job, Outcome
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
-from flowlib.hashing.digest import size_bytes
 from flowlib.history.log import GROUP_S
 from flowlib.ids import Key, NodeId
 from flowlib.planning.decide import CACHE_OFF, Hit, Miss, Planner
-from flowlib.planning.reason import Reason
 from flowlib.scheduling import messages as m
-from flowlib.scheduling.scheduler import Scheduler
 from flowlib.scheduling.states import FINAL_STATES
 from flowlib.store.base import Entry
 
-_LOST = (Reason(kind="result missing"),)
 _STORED_WILL_NOT_DO = frozenset({"forced", "file changed", "result missing"})
 """Reasons to run although there may be an entry under the node's key."""
 
 
-class Engine:
+class Engine(Settling):
     """One run of one graph.
 
     Args:
@@ -50,10 +39,6 @@ class Engine:
         planner: Decides nodes.
         executor: Runs jobs.
         deadline_s: Seconds after which nothing new is started; None for no limit.
-
-    Attributes:
-        errors: The exception of each node that failed and was not kept, in order of failing.
-        values: The values of the targets, once the run is over.
     """
 
     def __init__(
@@ -65,26 +50,11 @@ class Engine:
         executor: Executor,
         deadline_s: float | None = None,
     ) -> None:
-        self.graph = graph
-        self.targets = tuple(dict.fromkeys(graph.id_of(node) for node in targets))
-        self.errors: dict[Node, BaseException] = {}
-        self.scheduler = Scheduler(executor.capacity, decides=context.store is not None)
-        self.values = Values(graph, context.store, self.scheduler, frozenset(self.targets), planner.outputs)
-        self._announcer = Announcer(graph, context.emitter, context.clock, context.first_id)
-        self._ledger = Ledger(context.store, context.clock, self._announcer)
-        self._expansions = Expansions(graph, context.settings.max_nodes)
-        self._feeds = Feeds(graph, caching=context.store is not None)
-        self._jobs = Jobs(context, graph, planner, self.values, self._feeds, self._expansions)
-        self._context, self._planner, self._executor = context, planner, executor
+        super().__init__(context, graph, targets, planner, executor)
         self._deadline = None if deadline_s is None else context.clock.monotonic() + deadline_s
-        self._misses: dict[NodeId, Miss] = {}
         self._deferred: dict[NodeId, NodeId] = {}
-        self._to_rekey: set[NodeId] = set()
-        """Nodes that were decided before one of their inputs turned out to be something else."""
         self._blocked = Blocked(self._ledger, executor, context.circles, context.chain)
         self._held_back: list[NodeId] = []
-        self._batches = Batches(executor, graph)
-        self._n_running = 0
         self._is_stopping = False
 
     # ---- the loop
@@ -203,7 +173,7 @@ class Engine:
                     hits.append(number)
                     entries.append(decision.entry)
                     continue
-                decision = Miss(decision.call, _LOST)
+                decision = Miss(decision.call, LOST)
             if not isinstance(decision, Miss):
                 raise InternalError(
                     "A node was decided before its inputs were known.", {"node": number}, "Please report it."
@@ -259,19 +229,6 @@ class Engine:
         misses = [self._misses[number] for number in numbers]
         keys = [miss.call.key for miss in misses if not miss.reasons or miss.reasons[0].kind not in _STORED_WILL_NOT_DO]
         return self._context.store.find([key for key in keys if key is not None]) if keys else ()
-
-    def _miss_of(self, number: NodeId) -> Miss:
-        """Return why a node runs; one whose stored value was lost runs although it was a hit."""
-        if self._context.store is None:
-            return CACHE_OFF
-        miss = self._misses.get(number)
-        if miss is None or number in self._to_rekey:
-            self._to_rekey.discard(number)
-            call = self._planner.call(number)
-            if miss is not None and miss.call.key != call.key:
-                self._ledger.release(number)
-            miss = self._misses[number] = Miss(call, _LOST if miss is None else miss.reasons)
-        return miss
 
     def _submit(self, number: NodeId, miss: Miss) -> None:
         node = self.graph.nodes[number]
@@ -329,146 +286,6 @@ class Engine:
         self._executor.submit(self._jobs.assembling(number, self._misses.get(number, CACHE_OFF)))
         return []
 
-    # ---- outcomes
-
-    def _take(self, outcomes: Sequence[Outcome]) -> list[m.Fact]:
-        """Turn outcomes into facts; the many plain ones into one."""
-        self._n_running -= len(outcomes)
-        facts: list[m.Fact] = []
-        done: list[Call] = []
-        for outcome in outcomes:
-            if type(outcome) is Call:
-                if outcome.error is None and not outcome.has_expansion and not outcome.is_announced:
-                    done.append(outcome)
-                    continue
-                if not outcome.is_announced:
-                    self._announcer.started(outcome.node, self._miss_of(outcome.node))
-            facts += self._outcome_facts(outcome)
-        if done:
-            facts.insert(0, self._all_done(done))
-        return facts + self._batches.learn(outcomes)
-
-    def _all_done(self, calls: Sequence[Call]) -> m.Done:
-        """Keep what plain calls gave. The inner loop of a run of many quick tasks."""
-        if self._context.emitter.is_watched:
-            self._announce(calls)
-        for call in calls:
-            stored_under = self._keep(call.node, call) if call.wants_digest else None
-            self.values.made(call.node, call.value, stored_under)
-        if self._feeds.are_fed:
-            for call in calls:
-                self._feeds.offer(call.node, call.value, self.values)
-        return m.Done([call.node for call in calls])
-
-    def _announce(self, calls: Sequence[Call]) -> None:
-        for worker, group in itertools.groupby(calls, key=lambda call: call.worker):
-            ran = list(group)
-            self._announcer.ran_many(
-                [call.node for call in ran],
-                [self._miss_of(call.node) for call in ran],
-                [call.duration_s for call in ran],
-                [call.key for call in ran],
-                [size_bytes(call.payload.content) if call.payload is not None else 0 for call in ran],
-                worker,
-            )
-
-    def _outcome_facts(self, outcome: Outcome) -> list[m.Fact]:
-        number = outcome.node
-        if outcome.spoiled:
-            self.values.spoilt(map(self.graph.id_of, outcome.spoiled))
-        if isinstance(outcome.error, ChildEnded):
-            return self._child_ended(number, outcome.error.child)
-        if outcome.lost is not None:
-            return self._lost(number, self.graph.id_of(outcome.lost))
-        if outcome.error is not None:
-            return self._failed(number, outcome)
-        if outcome.has_expansion:
-            return self._expanded(number, outcome)
-        return self._finished(number, outcome)
-
-    def _lost(self, number: NodeId, producer: NodeId) -> list[m.Fact]:
-        """Make a producer run again: its value is gone, or is not what the node was decided with."""
-        if self.scheduler.has_value(producer):  # otherwise somebody's loss has already made it run again
-            self.values.lose(producer)
-            self._misses.pop(producer, None)
-        self._ledger.release(number)  # the producer may need the very lease: a call may give back what it was given
-        return [m.Lost(number, producer)]
-
-    def _finished(self, number: NodeId, outcome: Outcome) -> list[m.Fact]:
-        key = self._misses.get(number, CACHE_OFF).call.key
-        stored_under = self._keep(number, outcome)
-        if outcome.borrowed:
-            self.values.borrowed((number, *map(self.graph.id_of, outcome.lenders)))
-        self.values.made(number, outcome.value, stored_under)
-        self._announcer.finished(number, outcome, key)
-        self._feeds.offer(number, outcome.value, self.values)
-        return [m.Done((number,))]
-
-    def _keep(self, number: NodeId, outcome: Outcome) -> Key | None:
-        """Note a result and hand it to the store; return the key it is stored under, None if it is not."""
-        node, call = self.graph.nodes[number], self._misses.pop(number, CACHE_OFF).call
-        self._record(number, outcome)
-        if outcome.not_kept and call.key is not None:
-            self._announcer.not_kept(node, outcome.not_kept)
-        if outcome.payload is None or outcome.digest is None or call.key is None:
-            self._ledger.release(number)
-            return None
-        flags, watch = self._expansions.flags(number), self._expansions.watch(number)
-        entry = entry_of(node, call, outcome, self._context, flags=flags, watch=watch)
-        self._ledger.put(number, entry, self._planner.keys.code_version(node))
-        return call.key if outcome.payload.kept else None
-
-    def _record(self, number: NodeId, outcome: Outcome) -> None:
-        """Note a node's output; what was decided by an earlier, different one gets a new key before it starts."""
-        before = self._planner.outputs.get(number)
-        self._planner.record(number, outcome.digest)
-        if before is not None and before != outcome.digest:
-            self._to_rekey.update(self.graph.dependents[number])
-            self._announcer.not_deterministic(self.graph.nodes[number])
-
-    def _expanded(self, number: NodeId, outcome: Outcome) -> list[m.Fact]:
-        try:
-            new, children = self._expansions.add(number, outcome.expansion)
-        except FlowError as error:  # too many nodes, or the node itself
-            outcome.error = error
-            return self._failed(number, outcome)
-        self._announcer.grown(number, len(new))
-        return [self._grown(new, parent=number), m.Expanded(number, children)]
-
-    def _failed(self, number: NodeId, outcome: Outcome) -> list[m.Fact]:
-        node, error = self.graph.nodes[number], outcome.error
-        if error is None:
-            raise InternalError("A job ended with neither value nor error.", {"node": number}, "Please report it.")
-        self._ledger.release(number)
-        self._misses.pop(number, None)
-        if isinstance(error, KeyboardInterrupt):
-            self._context.stop.request("interrupt")
-        if isinstance(error, KeyboardInterrupt) or (isinstance(error, RunStopped) and self._context.stop.cause):
-            self._announcer.cancelled(number)
-            return [m.Ended(number, "cancelled", has_value=False)]
-        how = node._fl_policy.on_error or self._context.settings.on_error
-        is_kept, value = kept_value(how, annotate(error, node), node)
-        self._announcer.failed(number, outcome, kept=is_kept)
-        if is_kept:
-            self._planner.record(number, digest_or_none(self._context, value))
-            self.values.made(number, value, None)
-            self._feeds.offer(number, value, self.values)
-            return [m.Ended(number, "failed", has_value=True)]
-        if any(self.graph.nodes[dependent]._fl_policy.always for dependent in self.graph.dependents[number]):
-            self.values.made(number, failed_value(error, node), None)
-        self.errors[node] = error
-        if how == "stop" or isinstance(error, (SystemExit, GeneratorExit)):
-            self._context.stop.request("error")
-        return [m.Ended(number, "failed", has_value=False)]
-
-    def _child_ended(self, number: NodeId, child: NodeId) -> list[m.Fact]:
-        self._ledger.release(number)
-        if self.scheduler.states[child] == "cancelled":
-            self._announcer.cancelled(number)
-            return [m.Ended(number, "cancelled", has_value=False)]
-        self._announcer.skipped(number, child)
-        return [m.Ended(number, "skipped", has_value=False)]
-
     # ---- leases, pauses, targets
 
     def _resume(self) -> list[m.Fact]:
@@ -497,16 +314,6 @@ class Engine:
                 self._misses.pop(number, None)
                 facts.append(m.ValueLost(number))
         return facts
-
-    def _grown(self, ids: Sequence[NodeId], targets: tuple[NodeId, ...] = (), parent: NodeId | None = None) -> m.Grown:
-        """Prepare everything for new nodes and return the fact that they are there."""
-        self._feeds.note(ids)
-        self._planner.freeze(ids)
-        traits = [self._jobs.traits(number) for number in ids]
-        for pool in {self.graph.nodes[number]._fl_policy.pool for number in ids}:
-            if pool is not None:
-                self.scheduler.add_pool(pool.name, pool.slots)
-        return m.Grown([self.graph.dependencies[number] for number in ids], traits, targets, parent)
 
     def _stuck(self) -> Exception:
         open_nodes = [NodeId(n) for n, state in enumerate(self.scheduler.states) if state not in FINAL_STATES]

@@ -9,8 +9,7 @@ from flowlib.engine.context import RunContext
 from flowlib.engine.expansion import Expansions
 from flowlib.engine.feed import Feeds
 from flowlib.engine.values import Values
-from flowlib.execution.base import Job
-from flowlib.execution.quick import Call
+from flowlib.execution.base import Call, Job
 from flowlib.graph.args import Quoted, nodes_in
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
@@ -49,7 +48,7 @@ class Jobs:
         self._context, self._graph, self._planner = context, graph, planner
         self._values, self._feeds, self._expansions = values, feeds, expansions
         self._kinds: dict[tuple[int, int], _Kind] = {}
-        self._last: Any = (None, None, None)
+        self._last: tuple[Any, Any, Any] = (None, None, None)
 
     def traits(self, number: NodeId) -> Traits:
         """Return what the scheduler needs to know about a node: the same for all calls of a task."""
@@ -73,8 +72,10 @@ class Jobs:
         return call
 
     def _kind_of(self, task: Task[..., Any], policy: Policy) -> "_Kind":
-        if task is self._last[0] and policy is self._last[1]:  # sweeps make thousands of calls of one task
-            return self._last[2]
+        kind: _Kind | None
+        last_task, last_policy, kind = self._last
+        if task is last_task and policy is last_policy and kind is not None:
+            return kind  # sweeps make thousands of calls of one task
         kind = self._kinds.get((id(task), id(policy)))  # the graph keeps both alive
         if kind is None:
             kind = self._kinds[id(task), id(policy)] = self._make_kind(task, policy)

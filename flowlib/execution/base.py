@@ -1,7 +1,8 @@
 """What an executor is given and what it answers. Executors know jobs and outcomes, nothing else."""
 
+from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -10,9 +11,6 @@ from flowlib.graph.policy import Policy
 from flowlib.graph.task import Task
 from flowlib.ids import Digest, Key, NodeId
 from flowlib.store.base import Entry, Payload
-
-if TYPE_CHECKING:
-    from flowlib.execution.quick import Batch
 
 
 @attrs.define(eq=False)
@@ -140,6 +138,67 @@ class Outcome:
         self.node, self.error, self.duration_s, self.worker = node, error, duration_s, worker
 
 
+class Call(Outcome):
+    """A call whose inputs are plain values that nobody can change, and what becomes of it."""
+
+    keywords: dict[str, Any] | None = None
+    """What is given by keyword; then `args` has only what is given by position."""
+    is_announced = False
+    """Whether it has been told that it started; for the others that is told when they have ended."""
+    previous: None = None
+
+    def __init__(
+        self,
+        node: NodeId,
+        task: Task[..., Any],
+        policy: Policy,
+        args: tuple[Any, ...],
+        key: Key | None,
+        wants_digest: bool,
+    ) -> None:
+        self.node, self.task, self.policy, self.args, self.key = node, task, policy, args, key
+        self.keep, self.wants_digest = key is not None, wants_digest
+
+
+class Batch:
+    """Calls, and jobs among them, to be made one after the other.
+
+    Attributes:
+        waiting: What has not been begun.
+        done: What has ended, in order.
+        is_begun: Whether a worker has taken it.
+    """
+
+    __slots__ = ("done", "is_begun", "waiting")
+
+    def __init__(self, calls: list[Call | Job]) -> None:
+        self.is_begun = False
+        self.waiting: deque[Call | Job] = deque(calls)
+        self.done: deque[Outcome] = deque()
+
+    def has_key(self, key: Key) -> bool:
+        """Whether a call with this key has not been begun."""
+        return any(call.key == key for call in tuple(self.waiting))
+
+    def take_back(self) -> list[Call | Job]:
+        """Return what has not been begun; it is nobody's then."""
+        return _drained(self.waiting)
+
+    def take_done(self) -> list[Outcome]:
+        """Return what has ended since the last time."""
+        return _drained(self.done)
+
+
+def _drained(queue: "deque[Any]") -> list[Any]:
+    taken: list[Any] = []
+    while queue:
+        try:
+            taken.append(queue.popleft())
+        except IndexError:  # the other thread was faster
+            break
+    return taken
+
+
 class Executor(Protocol):
     """Where jobs run."""
 
@@ -149,10 +208,10 @@ class Executor(Protocol):
     def submit(self, job: Job) -> None:
         """Take a job; its outcome will come out of `collect`, always, whatever the job does."""
 
-    def submit_batch(self, batch: "Batch") -> None:
+    def submit_batch(self, batch: Batch) -> None:
         """Take quick calls that one worker makes in a row; their outcomes come out of `collect`."""
 
-    def perform_batch(self, batch: "Batch") -> None:
+    def perform_batch(self, batch: Batch) -> None:
         """Make the calls of a batch in the calling thread; they are in its `done` then, and nowhere else."""
 
     def collect(self, timeout_s: float | None) -> list[Outcome]:

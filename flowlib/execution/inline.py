@@ -3,8 +3,8 @@
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
 
-from flowlib.execution.base import Job, Outcome
-from flowlib.execution.quick import Batch
+from flowlib.execution.base import Batch, Job, Outcome
+from flowlib.execution.quick import perform_batch
 from flowlib.execution.worker import Worker, perform_in
 from flowlib.ids import Key
 
@@ -31,7 +31,7 @@ class InlineExecutor:
 
     def perform_batch(self, batch: Batch) -> None:
         """Perform a batch now; its calls are in its `done` then."""
-        batch.perform(self._worker, self._context)
+        perform_batch(batch, self._worker, self._context)
 
     def collect(self, timeout_s: float | None) -> list[Outcome]:
         """Return what has been performed since the last call; without any, wait for `wake`."""

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
 
-from flowlib.execution.base import Job, Outcome
-from flowlib.execution.quick import Batch
+from flowlib.execution.base import Batch, Job, Outcome
+from flowlib.execution.quick import perform_batch
 from flowlib.execution.worker import Worker, perform_in
 from flowlib.ids import Key
 
@@ -119,12 +119,12 @@ class ThreadExecutor:
 
     def perform_batch(self, batch: Batch) -> None:
         """Make the calls of a batch in the calling thread; they are in its `done` then."""
-        batch.perform(self._worker, self._context)
+        perform_batch(batch, self._worker, self._context)
 
     def perform(self, job: Job | Batch) -> None:
         """Perform a job in the calling thread, with the context variables of the thread that began the run."""
         if isinstance(job, Batch):
-            job.perform(self._worker, self._context)
+            perform_batch(job, self._worker, self._context)
             self._outbox.put(job)
         else:
             self._outbox.put(perform_in(self._context, self._worker, job))

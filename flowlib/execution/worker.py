@@ -38,17 +38,23 @@ _REDUCE_BATCH = 256
 class Running(Protocol):
     """A call that is being made, as far as runs inside it care."""
 
-    task: Task[..., Any]
-    key: Key | None
+    @property
+    def task(self) -> Task[..., Any]: ...
+    @property
+    def key(self) -> Key | None: ...
 
 
 class Kept(Running, Protocol):
     """A call whose result may be stored."""
 
-    policy: Policy
-    keep: bool
-    wants_digest: bool
-    previous: Entry | None
+    @property
+    def policy(self) -> Policy: ...
+    @property
+    def keep(self) -> bool: ...
+    @property
+    def wants_digest(self) -> bool: ...
+    @property
+    def previous(self) -> Entry | None: ...
 
 
 running_job: ContextVar[Running | None] = ContextVar("flowlib_running_job", default=None)
