@@ -1,4 +1,4 @@
-"""What a code version costs: a small task, and one that reaches 200 functions in 20 modules.
+"""What a code version costs: a small task, and one that reaches 2,000 functions in 200 modules.
 
 The floor of each group is what Python itself takes to compile the same source: nobody can verify a source for less.
 Run with `pytest benchmarks/bench_code_version.py`.
@@ -6,7 +6,7 @@ Run with `pytest benchmarks/bench_code_version.py`.
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 from flowlib.hashing.code import CodeVersions
 from flowlib.hashing.forms import SourceIndex
 
-N_MODULES = 20
+N_MODULES = 200
 N_FUNCTIONS = 10
 SMALL = """
 LIMIT = 3
@@ -58,6 +58,8 @@ def projects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[s
         for module, text in files.items():
             (tmp_path / name / f"{module}.py").write_text(text)
     importlib.invalidate_caches()
+    for number in reversed(range(N_MODULES)):  # the last first: imports that nest 200 deep would overflow the stack
+        importlib.import_module(f"bench_large.mod{number}")
     yield {name: importlib.import_module(f"bench_{name}.mod0") for name in ("small", "large")}
     for module in [module for module in sys.modules if module.startswith(("bench_small", "bench_large"))]:
         del sys.modules[module]
@@ -88,6 +90,25 @@ def test_first_version_of_a_process(benchmark: Any, projects: dict[str, ModuleTy
 
     n_functions = sum(".f" in name and "=" not in name for name in version.parts)
     assert size == "small" or n_functions == N_MODULES * N_FUNCTIONS
+
+
+@pytest.mark.parametrize("size", ["small", "large"])
+def test_version_of_a_new_process_with_nothing_changed(
+    benchmark: Any, projects: dict[str, ModuleType], size: str
+) -> None:
+    """The process knows nothing, but forms of the code were kept by an earlier one; to compare with the first version."""
+    benchmark.group = f"code version, {size}, first time"
+    entry, kept = entry_of(projects, size), dict[str, str]()
+
+    def texts(names: Sequence[str]) -> dict[str, str]:
+        return {name: kept[name] for name in names if name in kept}
+
+    first = CodeVersions(SourceIndex(), texts)
+    expected = first.version(entry)
+    kept |= first.take_unkept(texts)
+    version = benchmark(lambda: CodeVersions(SourceIndex(), texts).version(entry))
+
+    assert version == expected
 
 
 @pytest.mark.parametrize("size", ["small", "large"])

@@ -64,7 +64,7 @@ def _runs(results: Results) -> Iterator[str]:
     for name, run in sorted(results.runs.items()):
         peers = sorted({cell["peer"] for cell in results.cells.values() if cell["run"] == name})
         yield f"**{name} UTC**, commit {run['commit']}: {run['cpu']}, {run['cores']} cores, {run['memory_gb']:g} GB, {run['system']},"
-        yield f"Python {run['python']}, {run['rounds']} rounds; load {run['load']:g} when it began{_load_remark(run)}."
+        yield f"Python {run['python']}, {_rounds(results, name)} rounds; load {run['load']:g} when it began{_load_remark(run)}."
         yield (
             ", ".join(
                 f"{_named(peer)} {run['versions'].get(peer, '?')}" for peer in peers if peer not in ("floor", "futures")
@@ -77,6 +77,11 @@ def _runs(results: Results) -> Iterator[str]:
     if len(results.runs) > 1:
         yield "Ratios between figures of different runs carry the machine's drift; those of one run do not."
         yield ""
+
+
+def _rounds(results: Results, run: str) -> int:
+    """Return how often the cells of a run were measured; a run that was stopped did fewer rounds than were asked for."""
+    return max((len(cell["samples"]) for cell in results.cells.values() if cell["run"] == run), default=0)
 
 
 def _load_remark(run: dict[str, float]) -> str:
@@ -150,7 +155,8 @@ def _cell(results: Results, peer: str, label: str, n: int, scale: float) -> str:
     if median is not None:
         return f"{median * scale:.3g}" if median * scale < 1000 else f"{median * scale:,.0f}"
     cell = results.cell(peer, label, n)
-    return str(cell["why not"]) if cell and "why not" in cell else ""
+    why_not = str(cell["why not"]) if cell and "why not" in cell else ""
+    return "" if not why_not else why_not.partition(":")[0] if "Error" in why_not else "–"
 
 
 def _over_flowlib(results: Results, peer: str, label: str) -> str:
@@ -168,7 +174,8 @@ def _remarks() -> Iterator[str]:
     yield "  and a warm run loads every value on the way. flowlib's *warm* asks for every value as well; *final* does not."
     yield "- checkpointer writes files in place and syncs none; diskcache's key has no code in it, joblib's only the function's own;"
     yield "  cachau syncs twice for each result; flowlib syncs groups of results before it returns."
-    yield "- A cell `would take about N s` was skipped because the size before it says so; `--limit` raises the limit."
+    yield "- A cell with – was not measured, because it would take too long, as the size before it says; `--limit` raises the limit."
+    yield "  Where a cell names an error, that is what came of it with the peer's, and Python's, usual settings."
     yield "- pipefunc's equal tasks are elements of one array, which is its own way to say them; its chains are not measured."
     yield "- dask and ray keep nothing between processes. ray's and Prefect's servers were started before the clock was."
 

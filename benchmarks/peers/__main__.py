@@ -123,6 +123,8 @@ def _environment(directory: Path) -> dict[str, str]:
         "FLOWLIB_STATE_DIR": str(directory / "state"),
         "PREFECT_HOME": str(directory / "prefect"),
         "PREFECT_LOGGING_LEVEL": "ERROR",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "60",
         "RAY_USAGE_STATS_ENABLED": "0",
         "HAMILTON_TELEMETRY_ENABLED": "false",
         "DO_NOT_TRACK": "1",

@@ -55,8 +55,8 @@ SESSIONS = (
         warm_up=("flat", 10),
         cells=(
             *_cells("flat", "flat", *FLAT),
-            *_cells("chain", "chain", 1_000, 10_000),
-            *_cells("layers", "layers", 1_000, 3_000, 10_000),
+            *_cells("chain", "chain", 100, 1_000, 10_000),
+            *_cells("layers", "layers", 300, 1_000, 3_000, 10_000),
         ),
     ),
     Session(
@@ -64,7 +64,7 @@ SESSIONS = (
         warm_up=("cached", 10),
         cells=(
             *_cells("cached cold", "cached", *CACHED, place="cached"),
-            *_cells("chain cold", "chain_cached", 1_000, 10_000, place="chain"),
+            *_cells("chain cold", "chain_cached", 100, 1_000, 10_000, place="chain"),
         ),
     ),
     Session(name="warm", warm_up=("cached", 10), cells=_again("cached warm", "cached", *CACHED, place="cached")),

@@ -57,6 +57,8 @@ def _guarded(
     if label in spent:
         before, seconds = spent[label]
         expected_s = seconds * n / before
+        if expected_s == float("inf"):
+            return {"skipped": "failed at a smaller size"}
         if expected_s > limit_s:
             spent[label] = (n, expected_s)
             return {"skipped": f"would take about {expected_s:.0f} s"}

@@ -13,7 +13,6 @@ samples, limits of depth.
 import hashlib
 from collections.abc import Callable
 
-from flowlib.hashing.digest import digest_of_sha256
 from flowlib.hashing.encoding import MAX_SIZE, SCHEME, FileMemo, Walk
 from flowlib.hashing.registry import Ignore, register_digest
 from flowlib.hashing.scalars import LANES
@@ -60,4 +59,5 @@ def digest_value(
         return digest
     walk = Walk(function_digest, files)
     token = token_of(value, walk, path)
-    return digest_of_sha256(hashlib.sha256(SCHEME + token).hexdigest(), min(len(token) + walk.extra, MAX_SIZE))
+    size = len(token) if not walk.extra else min(len(token) + walk.extra, MAX_SIZE)
+    return f"sha256-{hashlib.sha256(SCHEME + token).hexdigest()}-{size}"  # type: ignore[return-value]

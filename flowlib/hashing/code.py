@@ -14,8 +14,10 @@ Rules:
     One `CodeVersions` lives as long as one run: what it has seen once does not change any more.
 """
 
+import contextlib
+import gc
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import FunctionType, MethodType, ModuleType
 
 import attrs
@@ -38,6 +40,7 @@ from flowlib.hashing.instances import (
     portable,
     user_classes,
 )
+from flowlib.hashing.kept import KeptForms, Texts
 from flowlib.hashing.loaded import LoadedCode
 from flowlib.hashing.parts import ColorOf, Description, Part, join, reachable, settle
 from flowlib.hashing.resolve import Installed, Link, Missing, qualified_name
@@ -69,6 +72,10 @@ class CodeVersions:
     Cost: about 0.2 ms for a small function that `index` has seen before, some 0.1 ms for each function and global it
     reaches and no other task has reached in this run; a look-up the second time (`benchmarks/bench_code_version.py`).
 
+    Args:
+        index: What is known of source files; shared by the process unless given.
+        texts: Where what was kept about code is found, see `kept`; nothing was kept unless given.
+
     >>> def double(x): return 2 * x
     >>> def twice(y): return 2 * y
     >>> versions = CodeVersions()
@@ -76,8 +83,9 @@ class CodeVersions:
     True
     """
 
-    def __init__(self, index: SourceIndex | None = None) -> None:
+    def __init__(self, index: SourceIndex | None = None, texts: Texts | None = None) -> None:
         self._index = index or shared_index()
+        self._kept = KeptForms(texts) if texts is not None else None
         self._stand_ins = StandIns(self._index.resolver)
         self._parts: dict[object, Part] = {}
         self._undescribed: list[Part] = []
@@ -99,7 +107,7 @@ class CodeVersions:
                 {"type": f"{type(fn).__module__}.{type(fn).__qualname__}"},
                 "Pass a function, a method, a callable object or a task.",
             )
-        with self._lock:
+        with self._lock, _collector_paused():
             root = self._reach(Link("", fn, qualified_name(fn)))
             made = _read_out(root)
             self._versions[id(fn)] = (fn, made, LoadedCode(reachable(root)))
@@ -124,6 +132,10 @@ class CodeVersions:
         with self._lock:
             part = self._reach(Link("", fn, qualified_name(fn)))
         return part.settled
+
+    def take_unkept(self, texts: Texts) -> dict[str, str]:
+        """Return, and forget, what this process found out about code and `texts` does not hold; see `kept`."""
+        return self._index.unkept.take(texts)
 
     def _reach(self, link: Link) -> Part:
         root = self._part(link)
@@ -178,6 +190,8 @@ class CodeVersions:
             owner = self._index.resolver.owner_of_function(value)
             if owner is not None:
                 return describe_installed_wrapper(value, str(owner), self._stand_ins.is_user_code)
+            if self._kept is not None:
+                self._index.recall(value, self._kept)
             return describe_function(value, self._index)
         if isinstance(value, type):
             return describe_class(value, self._index)
@@ -228,6 +242,21 @@ class CodeVersions:
         if part in self._undescribed:
             raise CodeNotFound("A value makes new functions whenever it is looked at.", {"function": part.link.name})
         return color_of(part)
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep the collector of cycles from looking at thousands of new parts over and over: a quarter of the time.
+
+    It is a switch of the whole process, so it is held for one version and given back as it was found.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _read_out(root: Part) -> CodeVersion:

@@ -37,10 +37,10 @@ def digest_bytes(data: bytes | bytearray | memoryview, *, inert: bool = True) ->
     >>> digest_bytes(bytes(100_000))[:5], digest_bytes(bytes(100_000), inert=False)[:7]
     ('xxh3-', 'sha256-')
     """
-    size = data.nbytes if isinstance(data, memoryview) else len(data)
+    size = data.nbytes if type(data) is memoryview else len(data)
     if inert and size >= LARGE_BYTES:
         return Digest(f"xxh3-{xxhash.xxh3_128_hexdigest(data)}-{size}")
-    return digest_of_sha256(hashlib.sha256(data).hexdigest(), size)
+    return f"sha256-{hashlib.sha256(data).hexdigest()}-{size}"  # type: ignore[return-value]
 
 
 def digest_of_sha256(hex_digest: str, size: int) -> Digest:

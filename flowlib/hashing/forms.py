@@ -11,39 +11,19 @@ import functools
 import sys
 import weakref
 from types import CodeType, FunctionType, ModuleType
-from typing import Generic, Literal, TypeVar
-
-import attrs
+from typing import Generic, TypeVar
 
 from flowlib.hashing.bytecode import normalize_code
 from flowlib.hashing.digest import digest_bytes
 from flowlib.hashing.distribution import Owners
+from flowlib.hashing.form import Form
+from flowlib.hashing.kept import KeptForms, Unkept
 from flowlib.hashing.normal import normalize_function
 from flowlib.hashing.reach import Reference, find_references
 from flowlib.hashing.resolve import Resolver
 from flowlib.hashing.source import SourceFile, SourceFiles
-from flowlib.ids import Digest
 
 T = TypeVar("T")
-
-
-@attrs.frozen(kw_only=True)
-class Form:
-    """The normal form of a function's code.
-
-    Attributes:
-        kind: Made from verified source, or from bytecode.
-        digest: Of the normal form's text.
-        free: Free variables in the order in which the text numbers them.
-        names: Names that are not local; None when the form cannot tell (bytecode).
-        text: The source as written, dedented; empty for bytecode.
-    """
-
-    kind: Literal["source", "bytecode"]
-    digest: Digest
-    free: tuple[str, ...]
-    names: frozenset[str] | None = None
-    text: str = ""
 
 
 class SourceIndex:
@@ -57,6 +37,7 @@ class SourceIndex:
         self.files = SourceFiles()
         self.owners = Owners()
         self.resolver = Resolver(self.owners)
+        self.unkept = Unkept()
         self._forms: _ByCode[Form] = _ByCode()
         self._outside: _ByCode[tuple[Reference, ...]] = _ByCode()
         self._references: _ByCode[tuple[Reference, ...]] = _ByCode()
@@ -65,6 +46,17 @@ class SourceIndex:
         """Return the normal form of a function's loaded code."""
         code = function.__code__
         return self._forms.get(code) or self._forms.put(code, self._make_form(code, function))
+
+    def recall(self, function: FunctionType, kept: KeptForms) -> None:
+        """Take what was kept about a function's code, if nothing is known about it yet; then no source is parsed."""
+        code = function.__code__
+        if self._forms.get(code) is not None:
+            return
+        digest = self.files.digest(code.co_filename) or self.files.digest(_home_of(function))
+        found = kept.find(digest, code) if digest is not None else None
+        if found is not None:
+            self._forms.put(code, found[0])
+            self._references.put(code, found[1])
 
     def references(self, code: CodeType) -> tuple[Reference, ...]:
         """Return what a code object refers to."""
@@ -84,7 +76,7 @@ class SourceIndex:
         """Return the parsed source of the file that a function came from."""
         found = self.files.get(function.__code__.co_filename)
         if found is None:  # a script started with a relative path, from a directory that is no longer current
-            found = self.files.get(str(function.__globals__.get("__file__") or ""))
+            found = self.files.get(_home_of(function))
         return found
 
     def file_of_class(self, cls: type) -> SourceFile | None:
@@ -105,20 +97,30 @@ class SourceIndex:
 
     def _make_form(self, code: CodeType, function: FunctionType) -> Form:
         file = self.file_of_function(function)
-        node = file.node_of(code) if file is not None else None
-        if file is None or node is None:
-            bare = normalize_code(code)
-            return Form(
-                kind="bytecode", digest=digest_bytes(bare.text.encode("utf-8", "surrogatepass")), free=bare.free
-            )
-        normal = normalize_function(node, code.co_freevars)
-        return Form(
-            kind="source",
-            digest=digest_bytes(normal.text.encode("utf-8", "surrogatepass")),
-            free=normal.free,
-            names=normal.names,
-            text=file.text_of(node),
-        )
+        form = _form_of(code, file)
+        if file is not None and file.digest is not None:
+            self.unkept.add(file.digest, code, form, self.references(code))
+        return form
+
+
+def _form_of(code: CodeType, file: SourceFile | None) -> Form:
+    """Return the form of a code object. It depends on the code and the file's text alone: `kept` relies on that."""
+    node = file.node_of(code) if file is not None else None
+    if file is None or node is None:
+        bare = normalize_code(code)
+        return Form(kind="bytecode", digest=digest_bytes(bare.text.encode("utf-8", "surrogatepass")), free=bare.free)
+    normal = normalize_function(node, code.co_freevars)
+    return Form(
+        kind="source",
+        digest=digest_bytes(normal.text.encode("utf-8", "surrogatepass")),
+        free=normal.free,
+        names=normal.names,
+        text=file.text_of(node),
+    )
+
+
+def _home_of(function: FunctionType) -> str:
+    return str(function.__globals__.get("__file__") or "")
 
 
 @functools.cache

@@ -5,7 +5,8 @@ from types import FunctionType
 
 from flowlib.hashing.annotation import read_annotation
 from flowlib.hashing.distribution import PYTHON
-from flowlib.hashing.forms import Form, SourceIndex
+from flowlib.hashing.form import Form
+from flowlib.hashing.forms import SourceIndex
 from flowlib.hashing.parts import Description
 from flowlib.hashing.resolve import Environment, Link, Missing, Origin, qualified_name
 

@@ -4,6 +4,7 @@ from flowlib.hashing.canonical import digest_value
 from flowlib.hashing.code import CodeVersion, CodeVersions
 from flowlib.hashing.encoding import FileMemo
 from flowlib.hashing.forms import SourceIndex
+from flowlib.hashing.kept import Texts
 from flowlib.hashing.scalars import ScalarDigests
 from flowlib.ids import Digest
 
@@ -21,10 +22,13 @@ class Identity:
     Args:
         index: What is known of source files; shared by the process unless given.
         files: Where digests of unchanged files are kept between runs; none unless given.
+        texts: Where normal forms of unchanged code are kept between processes: a store's `texts`; none unless given.
     """
 
-    def __init__(self, index: SourceIndex | None = None, files: FileMemo | None = None) -> None:
-        self._codes = CodeVersions(index)
+    def __init__(
+        self, index: SourceIndex | None = None, files: FileMemo | None = None, texts: Texts | None = None
+    ) -> None:
+        self._codes = CodeVersions(index, texts)
         self._files = files
         self._scalars = ScalarDigests()
 
@@ -50,6 +54,10 @@ class Identity:
             CodeNotFound: `fn` is nothing that has code.
         """
         return self._codes.version(fn)
+
+    def take_unkept(self, texts: Texts) -> dict[str, str]:
+        """Return what a store should keep about code, for the next process; see `hashing.kept`."""
+        return self._codes.take_unkept(texts)
 
     def is_current(self, fn: object) -> bool:
         """Whether a function whose version was asked for still runs that code; see `hashing.loaded`."""

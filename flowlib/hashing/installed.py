@@ -15,7 +15,7 @@ from typing import Any
 
 from flowlib.hashing.distribution import Owner
 from flowlib.hashing.functions import cell_values
-from flowlib.hashing.resolve import Installed, Missing, Resolver, qualified_name
+from flowlib.hashing.resolve import PLAIN_DATA, Installed, Missing, Resolver, qualified_name
 
 _COMPILED = (BuiltinFunctionType, ClassMethodDescriptorType, MethodDescriptorType, WrapperDescriptorType)
 
@@ -28,6 +28,8 @@ class StandIns:
 
     def find(self, value: object) -> Installed | Missing | None:
         """Return what stands for a thing that is not read; None if it has to be read."""
+        if type(value) in PLAIN_DATA:
+            return None
         if isinstance(value, Installed | Missing):
             return value
         owner = self._owner(value)

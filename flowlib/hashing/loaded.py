@@ -14,6 +14,7 @@ from types import CodeType, FunctionType, ModuleType
 
 from flowlib.hashing.instances import instance_dict, is_task
 from flowlib.hashing.parts import Part
+from flowlib.hashing.resolve import PLAIN_DATA
 
 _Binding = tuple[Mapping[str, object], str, object]
 """(namespace, name, what the name led to)"""
@@ -79,4 +80,6 @@ def _chain(namespace: Mapping[str, object], path: str, value: object) -> list[_B
 
 
 def _is_code(value: object) -> bool:
+    if type(value) in PLAIN_DATA:
+        return False
     return isinstance(value, FunctionType | type) or is_task(value) or "__wrapped__" in instance_dict(value)

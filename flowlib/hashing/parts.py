@@ -26,9 +26,12 @@ from flowlib.ids import Digest
 ColorOf = Callable[["Part"], Digest]
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@attrs.define(kw_only=True, eq=False)
 class Description:
-    """What one thing is. `facts` describe it without its links; `weak` says that they may not be the whole truth."""
+    """What one thing is. `facts` describe it without its links; `weak` says that they may not be the whole truth.
+
+    Nobody changes one; it is not frozen because thousands are made for each run.
+    """
 
     name: str
     facts: tuple[str, ...]
@@ -83,7 +86,8 @@ class Part:
 
 def join(*texts: str) -> Digest:
     """Return the digest of a sequence of texts; no two sequences are written alike."""
-    return digest_bytes("".join([f"{len(text)}:{text}" for text in texts]).encode("utf-8", "surrogatepass"))
+    data = "".join([f"{len(text)}:{text}" for text in texts]).encode("utf-8", "surrogatepass")
+    return digest_bytes(data)
 
 
 def reachable(root: Part) -> Iterator[Part]:

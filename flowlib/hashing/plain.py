@@ -4,6 +4,7 @@ Every encoder expects an instance of exactly its type (or, where said, of a type
 override `__iter__` or `__len__` never get here, `objects` copies their plain content out first.
 """
 
+import functools
 import struct
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,9 @@ _NAN = b"f\0\0\0\0\0\0\xf8\x7f"
 _SORTED_KINDS = frozenset("sib")
 """Kinds of dict keys and set members that Python orders totally and always alike."""
 _ONLY_TEXT = {str}
+_SHORT_NAME = 64
+"""Heads of small dicts are remembered if no key is longer."""
+_SMALL_INTS = tuple(b"i\1" + byte for byte in ONE_BYTE)
 _double = struct.Struct("<d").pack
 
 
@@ -43,6 +47,8 @@ def encode_bool(value: Any, walk: Walk) -> bytes:
 
 def encode_int(value: int, walk: Walk) -> bytes:
     """Encode an int of any size in two's complement, little-endian, as few bytes as hold its sign."""
+    if 0 <= value < 128:
+        return _SMALL_INTS[value]
     size = (value.bit_length() + 8) // 8
     if size < 128:
         return b"i" + ONE_BYTE[size] + value.to_bytes(size, "little", signed=True)
@@ -77,13 +83,13 @@ def encode_bytearray(value: bytearray, walk: Walk) -> bytes:
 
 def encode_list(value: list[Any], walk: Walk) -> bytes | Node:
     """Encode a list: packed when it has a lane, else item by item."""
-    packed = pack(value, walk)
+    packed = pack(value, walk) if len(value) >= LANE_LENGTH else None
     return _itemwise(b"l" + count(len(value)), value, walk) if packed is None else b"m" + packed
 
 
 def encode_tuple(value: tuple[Any, ...], walk: Walk) -> bytes | Node:
     """Encode a tuple like a list, under its own tags."""
-    packed = pack(value, walk)
+    packed = pack(value, walk) if len(value) >= LANE_LENGTH else None
     return _itemwise(b"t" + count(len(value)), value, walk) if packed is None else b"u" + packed
 
 
@@ -91,6 +97,11 @@ def encode_dict(value: dict[Any, Any], walk: Walk) -> bytes | Node:
     """Encode a dict without its insertion order. Keys of all-str, all-int, all-bytes dicts are written in the head."""
     if not value:
         return b"d\0"
+    if len(value) < LANE_LENGTH:
+        names = tuple(value)
+        if set(map(type, names)) == _ONLY_TEXT and max(map(len, names)) <= _SHORT_NAME:
+            head, ordered = _named_items(names)
+            return _itemwise(head, [value[name] for name in ordered], walk, ordered)
     kind = "s" if set(map(type, value)) == _ONLY_TEXT else common_kind(value)
     if kind not in _SORTED_KINDS:
         flat = _flat(value)
@@ -100,6 +111,13 @@ def encode_dict(value: dict[Any, Any], walk: Walk) -> bytes | Node:
     head = b"d" + count(len(keys)) + _sorted_items(kind, keys, walk)
     packed = pack(values, walk)
     return _itemwise(head + b"v", values, walk, keys) if packed is None else head + packed
+
+
+@functools.lru_cache(maxsize=1024)
+def _named_items(names: tuple[str, ...]) -> tuple[bytes, tuple[str, ...]]:
+    """Return the head of a small dict with these keys, and the keys sorted: configurations come by the thousand."""
+    keys = sorted(names)
+    return b"d" + count(len(keys)) + _short_texts(keys) + b"v", tuple(keys)
 
 
 def encode_ordered_dict(value: OrderedDict[Any, Any], walk: Walk) -> Node:
@@ -143,15 +161,10 @@ def _itemwise(head: bytes, values: Sequence[Any], walk: Walk, names: Sequence[An
     """Encode items one by one: at once when they are few scalars, which is most of all containers, else by the walk."""
     if len(values) < LANE_LENGTH:
         extra_before = walk.extra
-        parts = [head]
-        for value in values:
-            encode = SCALARS.get(type(value))
-            if encode is None:
-                walk.extra = extra_before
-                break
-            parts.append(encode(value, walk))
-        else:
-            return b"".join(parts)
+        try:
+            return head + b"".join([SCALARS[type(value)](value, walk) for value in values])
+        except KeyError:  # something else is among them
+            walk.extra = extra_before
     return Node(head, values, Order.GIVEN, index_label, names)
 
 
@@ -176,16 +189,16 @@ def _sorted_items(kind: str | None, items: list[Any], walk: Walk) -> bytes:
     if packed is not None:
         return packed
     if kind == "s":
-        try:
-            lengths = bytes(map(len, items))
-        except ValueError:  # a text of 256 characters or more
-            pass
-        else:
-            return b"k" + lengths + text("".join(items))
+        if all(len(item) < 256 for item in items):
+            return _short_texts(items)
         return b"".join([encode_str(item, walk) for item in items])
     if kind == "b":
         return b"".join([encode_bytes(item, walk) for item in items])
     return b"".join([encode_int(int(item), walk) for item in items])
+
+
+def _short_texts(items: list[str]) -> bytes:
+    return b"k" + bytes(map(len, items)) + text("".join(items))
 
 
 def encode_made(value: Made, walk: Walk) -> bytes | Node:

@@ -27,6 +27,8 @@ _MODULE_FACTS = frozenset(
     for fact in ("name", "file", "doc", "package", "spec", "loader", "path", "cached", "builtins", "annotations")
 )
 _HEAP_TYPE = 1 << 9
+PLAIN_DATA = frozenset({bool, int, float, complex, str, bytes, tuple, list, dict, set, frozenset, type(None)})
+"""Types of values that are neither code nor installed, whatever is in them."""
 
 
 @attrs.frozen
@@ -44,9 +46,12 @@ class Missing:
     name: str
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Origin:
-    """Where an object got its place: a name in a module, in a class body, or in a function's closure or defaults."""
+    """Where an object got its place: a name in a module, in a class body, or in a function's closure or defaults.
+
+    Like links and environments, it is not frozen only because thousands are made for each run.
+    """
 
     holder: object
     """The module's dictionary, the class, or the function."""
@@ -66,7 +71,7 @@ class Origin:
         return self.name if module in (None, "", "__main__") else f"{module}.{self.name}"
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Link:
     """From a part to something it needs: `label` as the part says it, `name` as people know it."""
 
@@ -76,7 +81,7 @@ class Link:
     origin: Origin | None = None
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Environment:
     """The names that a function's code sees."""
 

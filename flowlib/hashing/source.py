@@ -43,9 +43,13 @@ _Stamp = tuple[int, int] | str
 
 
 class SourceFile:
-    """One parsed source text. Everything derived from it is made on first use and kept."""
+    """One parsed source text. Everything derived from it is made on first use and kept.
 
-    def __init__(self, text: str, filename: str) -> None:
+    `digest` is that of the file's bytes; None if the text did not come from a file.
+    """
+
+    def __init__(self, text: str, filename: str, digest: Digest | None = None) -> None:
+        self.digest = digest
         self._filename = filename
         self._lines = text.splitlines(keepends=True)
         self._lock = threading.Lock()
@@ -139,6 +143,7 @@ class SourceFiles:
 
     def __init__(self) -> None:
         self._files: dict[str, tuple[_Stamp, SourceFile | None]] = {}
+        self._digests: dict[str, tuple[_Stamp, Digest | None]] = {}
         self._lock = threading.Lock()
 
     def get(self, filename: str) -> SourceFile | None:
@@ -151,7 +156,20 @@ class SourceFiles:
         known = self._files.get(filename)
         if known is not None and known[0] == stamp:
             return known[1]
-        return self._keep(filename, stamp, _read(filename))
+        data = _read(filename)
+        return self._keep(filename, stamp, _decoded(data), None if data is None else digest_bytes(data))
+
+    def digest(self, filename: str) -> Digest | None:
+        """Return the digest of a source file as it is now, without parsing it; None if there is no such file."""
+        try:
+            status = os.stat(filename)
+        except (OSError, ValueError):
+            return None
+        stamp = (status.st_mtime_ns, status.st_size)
+        known = self._digests.get(filename)
+        if known is None or known[0] != stamp:
+            known = self._digests[filename] = (stamp, digest_of_file(filename))
+        return known[1]
 
     def cells(self, like: str) -> Iterator[SourceFile]:
         """Yield the texts that `linecache` holds beside `like` (the other cells of a notebook), newest first."""
@@ -172,9 +190,9 @@ class SourceFiles:
             return known[1]
         return self._keep(filename, text, text)
 
-    def _keep(self, filename: str, stamp: _Stamp, text: str | None) -> SourceFile | None:
+    def _keep(self, filename: str, stamp: _Stamp, text: str | None, digest: Digest | None = None) -> SourceFile | None:
         try:
-            parsed = None if text is None else SourceFile(text, filename)
+            parsed = None if text is None else SourceFile(text, filename, digest)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             parsed = None
         with self._lock:
@@ -199,14 +217,22 @@ def read_metadata(distribution: "importlib.metadata.Distribution", name: str) ->
     return distribution.read_text(name) or ""
 
 
-def _read(filename: str) -> str | None:
-    """Return the text of a source file in its declared encoding (PEP 263), or None if it cannot be decoded."""
+def _read(filename: str) -> bytes | None:
     try:
         with open(filename, "rb") as file:
-            data = file.read()
+            return file.read()
+    except OSError:
+        return None
+
+
+def _decoded(data: bytes | None) -> str | None:
+    """Return the text of a source file in its declared encoding (PEP 263), or None if it cannot be decoded."""
+    if data is None:
+        return None
+    try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
         return io.TextIOWrapper(io.BytesIO(data), encoding).read()
-    except (OSError, SyntaxError, UnicodeError, LookupError):
+    except (SyntaxError, UnicodeError, LookupError):
         return None
 
 

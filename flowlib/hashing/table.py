@@ -25,6 +25,7 @@ from types import MappingProxyType
 
 from flowlib.hashing import arrays, arrow, callables, file, frames, objects, plain, polars_frames, standard, tensors
 from flowlib.hashing.encoding import Encoder, Made, Node, Refused, Walk
+from flowlib.hashing.leaf import DigestLeaf, encode_leaf
 from flowlib.hashing.registry import REGISTRY
 
 EXACT: Mapping[type, Encoder] = {
@@ -40,6 +41,7 @@ EXACT: Mapping[type, Encoder] = {
     collections.Counter: plain.encode_counter,
     collections.deque: plain.encode_deque,
     Made: plain.encode_made,
+    DigestLeaf: encode_leaf,
     range: standard.encode_range,
     slice: standard.encode_slice,
     type(...): standard.encode_ellipsis,

@@ -30,11 +30,12 @@ from flowlib.graph.policy import Policy
 from flowlib.graph.task import Task
 from flowlib.hashing.code import CodeVersion
 from flowlib.hashing.identity import Identity
+from flowlib.hashing.leaf import DigestLeaf
 from flowlib.ids import Digest, Key
 from flowlib.planning.previews import preview, previews
 from flowlib.planning.shared import TaskPart, make_task_part, phrase
 
-__all__ = ["CallKey", "DigestLeaf", "KeyMaker", "preview", "previews"]
+__all__ = ["CallKey", "KeyMaker", "preview", "previews"]
 
 _REMEMBERED_BYTES = 1 << 16
 """From this size on, the digest of an argument that many nodes share is remembered by identity."""
@@ -42,6 +43,7 @@ _REMEMBERED_BYTES = 1 << 16
 _LENGTHS = tuple(length.to_bytes(8, "big") for length in range(128))
 """What stands before a digest; none is longer than 91 characters."""
 
+_ONLY_NODES = {Node}
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -88,18 +90,6 @@ class CallKey:
 
     def __repr__(self) -> str:
         return f"CallKey({self.key or self.uncacheable!r})"
-
-
-class DigestLeaf:
-    """Stands for a node inside an argument while the argument is digested."""
-
-    __slots__ = ("digest",)
-
-    def __init__(self, digest: str) -> None:
-        self.digest = digest
-
-    def __flowlib_digest__(self) -> str:
-        return self.digest
 
 
 class DigestLeaves:
@@ -228,7 +218,7 @@ class KeyMaker:
             return self._identity.digest((type(value).__name__, members, value.identity()))
         if type(value) is tuple and value and all(type(item) is Quoted for item in value):
             return self._identity.digest(("quoted", [_known(item.node, name_of) for item in value]))
-        if (type(value) is list or type(value) is tuple) and set(map(type, value)) == {Node}:
+        if (type(value) is list or type(value) is tuple) and set(map(type, value)) == _ONLY_NODES:
             members = [_known(node, name_of) for node in value]
             return self._identity.digest(DigestLeaves(type(value).__name__, members))
         if nodes_in([value], lambda _: f"argument {name!r}"):

@@ -4,17 +4,18 @@ An `Entry` says what a call produced; a `Payload` says where the bytes of its va
 it could not verify, and none of its methods lets store trouble reach a run: it answers "not there" and leaves a notice.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+import marshal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, cast
 
 import attrs
 
 from flowlib.ids import Digest, Key, RunId
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True, unsafe_hash=True)
 class Payload:
-    """The encoded bytes of one value.
+    """The encoded bytes of one value. Nobody changes one: it is not frozen only because that doubles its cost.
 
     `content` is the digest of the bytes (its size part is their number). Small payloads travel `inline`; for the others
     `inline` is None and `content` names a blob. A payload with `kept=False` is known by digest only: its value has to be
@@ -28,19 +29,21 @@ class Payload:
     refs: tuple[Digest, ...] = ()
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True, eq=False)
 class Entry:
-    """What one call produced: authenticated, readable without unpickling anything."""
+    """What one call produced: authenticated, readable without unpickling anything.
+
+    Nobody changes one: it is not frozen only because that doubles its cost. `parts` may be given as the bytes in which
+    an entry keeps its parts and previews (`pack_details`); they are then read when somebody asks for either.
+    """
 
     key: Key
     task: str
     output: Digest
     """Canonical digest of the value; of the encoded bytes when the value has no canonical form (flag `opaque`)."""
     payload: Payload
-    parts: Mapping[str, str]
-    """The named parts of the key: `code`, `version`, `env:NAME`, `arg:NAME` -> digest or text."""
-    previews: Mapping[str, str] = attrs.field(factory=dict)
-    """Short text of each argument, for people: `arg:NAME` -> at most 80 characters."""
+    _parts: Mapping[str, str] | bytes
+    _previews: Mapping[str, str] = attrs.field(factory=dict)
     run: RunId = RunId("")
     created_at: float = 0.0
     duration_s: float = 0.0
@@ -51,9 +54,56 @@ class Entry:
     expires_at: float | None = None
     """Seconds since 1970 (UTC); None keeps for ever."""
 
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """The named parts of the key: `code`, `version`, `env:NAME`, `arg:NAME` -> digest or text."""
+        return self._details()[0]
+
+    @property
+    def previews(self) -> Mapping[str, str]:
+        """Short text of each argument, for people: `arg:NAME` -> at most 80 characters."""
+        return self._details()[1]
+
+    def _details(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        if type(self._parts) is bytes:
+            self._parts, self._previews = parts, previews = unpack_details(self._parts)
+            return parts, previews
+        return cast(Mapping[str, str], self._parts), self._previews
+
+    def packed_details(self) -> bytes:
+        """Return parts and previews as bytes, without reading them if that was never asked for."""
+        parts = self._parts
+        return parts if type(parts) is bytes else pack_details(cast(Mapping[str, str], parts), self._previews)
+
+    def __eq__(self, other: object) -> bool:
+        """Equal in every field, read or not."""
+        if type(other) is not Entry:
+            return NotImplemented
+        same = all(getattr(self, name) == getattr(other, name) for name in _COMPARED)
+        return same and self._details() == other._details()
+
+    __hash__ = None  # type: ignore[assignment]  # its parts are a dict
+
     def is_valid(self, now: float) -> bool:
         """Whether the entry may be used at a time: it has not expired."""
         return self.expires_at is None or self.expires_at > now
+
+
+_COMPARED = tuple(field.name for field in attrs.fields(Entry) if not field.name.startswith("_"))
+_MARSHAL_VERSION = 2  # unchanged since Python 2.5; no shared references, so equal details are equal bytes
+
+
+def pack_details(parts: Mapping[str, str], previews: Mapping[str, str]) -> bytes:
+    """Return the bytes of an entry's parts and previews."""
+    if type(parts) is not dict or type(previews) is not dict:
+        parts, previews = dict(parts), dict(previews)
+    return marshal.dumps((parts, previews), _MARSHAL_VERSION)
+
+
+def unpack_details(packed: bytes) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Return parts and previews from bytes that were part of an authenticated record."""
+    parts, previews = marshal.loads(packed)
+    return parts, previews
 
 
 @attrs.frozen(kw_only=True)
@@ -71,6 +121,27 @@ class BlobLost(Exception):
 
 class NotKept(Exception):
     """A value could not be encoded or written; the text says why. The value itself is unharmed."""
+
+
+class Holder:
+    """One run, as stores tell runs apart: a run passes the same one with every lease it asks for.
+
+    `n_released` is how many leases it has given back; a store counts under its own lock.
+    """
+
+    __slots__ = ("n_released",)
+
+    def __init__(self) -> None:
+        self.n_released = 0
+
+
+@attrs.define(eq=False)
+class Mark:
+    """A moment in the life of a store, for `Store.others_since`. What the fields hold is the store's affair."""
+
+    holder: Holder
+    inside: int
+    outside: object = None
 
 
 class Lease(Protocol):
@@ -103,11 +174,30 @@ class Store(Protocol):
     def put(self, entry: Entry) -> None:
         """Take an entry; it is durable after the next `flush`."""
 
+    def put_many(self, entries: Sequence[Entry]) -> None:
+        """Take entries; they are durable after the next `flush`."""
+
     def flush(self) -> None:
         """Commit every entry taken so far."""
 
-    def lease(self, key: Key) -> Lease | None:
+    def lease(self, key: Key, holder: Holder | None = None) -> Lease | None:
         """Return the right to compute `key`, or None while another thread or process holds it. Never waits."""
+
+    def lease_many(self, keys: Sequence[Key], holder: Holder | None = None) -> list[Lease | None]:
+        """Return what `lease` would for each key, at less cost."""
+
+    def release_many(self, leases: Iterable[Lease]) -> None:
+        """Release leases of this store, at less cost than one by one."""
+
+    def mark(self, holder: Holder) -> Mark:
+        """Note this moment. A run does so before it looks up keys that it is going to ask leases for."""
+
+    def others_since(self, mark: Mark) -> bool:
+        """Say whether anybody but the holder may have committed something and given back its lease since a mark.
+
+        False is a promise: looking up again the keys whose leases were granted since would find nothing new, as long
+        as everybody releases a lease only after the flush of what it protected.
+        """
 
     def recent(self, task: str) -> list[Entry]:
         """Return the latest entries of a task, newest first, at most a few dozen: what `why` compares with.

@@ -7,6 +7,7 @@ found on reading: length and digest must match, else the file goes to `bad/` and
 Invariant: a blob returned by `read` is in memory that belongs to the caller alone: a copy, or a private map.
 """
 
+import contextlib
 import mmap
 import os
 import stat
@@ -24,6 +25,8 @@ MAP_FROM_BYTES = 64 * 1024
 _VERIFY_REUSED_BYTES = 1024 * 1024
 _COPY_BYTES = 1024 * 1024
 _MAX_UNSYNCED = 1000
+_SYNCS_AT_ONCE = 4
+_MANY = 8
 
 
 class Blobs:
@@ -220,20 +223,38 @@ class Blobs:
         self._files.move(path, self._root / "bad" / f"{path.name}.{os.urandom(3).hex()}")
 
     def make_durable(self) -> None:
-        """Wait until every blob written so far is on the disk. Cost: about 0.1 ms a blob written since the last call.
+        """Wait until every blob written so far is on the disk.
 
         Raises:
-            OSError: A blob cannot be brought to the disk.
+            OSError: A blob cannot be brought to the disk; the next call tries again.
+
+        Cost: a wait for the disk, and about 0.1 ms of work a blob written since the last call.
         """
         with self._lock:
             paths, self._unsynced = self._unsynced, []
-        for path in paths:
-            try:
-                self._files.sync_path(path)
-            except FileNotFoundError:
-                continue  # collected or quarantined meanwhile
-        for directory in dict.fromkeys(path.parent for path in paths):
-            self._files.sync_path(directory)
+        try:
+            self._sync_all(paths)
+            self._sync_all(list(dict.fromkeys(path.parent for path in paths)))
+        except OSError:
+            with self._lock:
+                self._unsynced = paths + self._unsynced
+            raise
+
+    def _sync_all(self, paths: list[Path]) -> None:
+        """Sync files or directories, many of them at once: then the file system writes its journal once for several."""
+        if len(paths) < _MANY:
+            for path in paths:
+                self._sync_one(path)
+            return
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
+            for _ in pool.map(self._sync_one, paths):
+                pass
+
+    def _sync_one(self, path: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):  # collected or quarantined meanwhile
+            self._files.sync_path(path)
 
     def quarantine(self, path: Path) -> str:
         """Move a damaged file aside and return the end of a sentence that says so. Never raises."""

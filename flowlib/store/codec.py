@@ -14,7 +14,10 @@ Invariant: `decode(encode(x))` has the digest of `x`. The plain codecs guarantee
 pickled value checks it with `round_trips`.
 """
 
+import hashlib
+import marshal
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 
@@ -22,7 +25,7 @@ from flowlib.errors import near_miss
 from flowlib.hashing.digest import StreamHasher, digest_bytes
 from flowlib.ids import Digest
 from flowlib.store import codec_arrays, codec_files, codec_frames, codec_pickle, codec_plain
-from flowlib.store.base import NotKept, Payload
+from flowlib.store.base import BlobLost, NotKept, Payload
 from flowlib.store.codec_files import FileBlobs
 from flowlib.store.files import Buffer
 
@@ -40,6 +43,9 @@ CODECS = (
 )
 PICKLED = frozenset({"pickle5", "cloudpickle"})
 _INERT = frozenset({"raw", "text", "npy"})
+SIMPLE = frozenset({"raw", "text", "plain"})
+INLINE_BYTES = 4096
+"""Payloads up to this size travel in their entry; larger ones become blobs."""
 
 
 @attrs.frozen
@@ -68,6 +74,47 @@ class Encoded:
         for part in self.parts:
             hasher.update(part)
         return hasher.digest()
+
+
+def encode_scalar(value: Any) -> Payload | None:
+    """Return the payload of an exact scalar, the same as by `encode_value`; None for any other value.
+
+    Cost: about 2 us, half of it SHA-256; the hot path of graphs of small results.
+    """
+    kind = type(value)
+    if kind in codec_plain.SCALARS:
+        codec, data = "plain", marshal.dumps(value, codec_plain.MARSHAL_VERSION)
+    elif kind is str:
+        codec, data = "text", codec_plain.encode_text(value)
+    elif kind is bytes:
+        codec, data = "raw", value
+    else:
+        return None
+    n_bytes = len(data)
+    if n_bytes > INLINE_BYTES:
+        return None
+    content = f"sha256-{hashlib.sha256(data).hexdigest()}-{n_bytes}"  # `digest_bytes`, without its calls
+    return Payload(codec=codec, content=content, inline=data)  # type: ignore[arg-type]
+
+
+def load_simple(codec: str, data: bytes, content: Digest) -> object:
+    """Return the value in the bytes of a small payload of one of the `SIMPLE` codecs, verified.
+
+    A new object, unless it is immutable.
+
+    Raises:
+        BlobLost: The bytes are not the ones that were written.
+
+    Cost: about 1.5 us, half of it SHA-256.
+    """
+    if f"sha256-{hashlib.sha256(data).hexdigest()}-{len(data)}" != content:
+        raise BlobLost("its bytes are damaged: they do not have the digest they should")
+    try:
+        if codec == "plain":
+            return marshal.loads(data)
+        return codec_plain.decode_text(data) if codec == "text" else data
+    except (ValueError, EOFError, TypeError) as error:
+        raise BlobLost(f"its bytes no longer make a value: {type(error).__name__}: {error}") from error
 
 
 def encode_value(value: object, files: FileBlobs, *, codec: str | None = None) -> Encoded:

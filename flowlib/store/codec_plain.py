@@ -14,8 +14,9 @@ from typing import Any, cast
 
 from flowlib.store.files import Buffer
 
-_MARSHAL_VERSION = 2
-_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
+MARSHAL_VERSION = 2
+SCALARS = frozenset({type(None), bool, int, float, complex, type(...)})
+_ATOMS = SCALARS | {str, bytes}
 _SEQUENCES = frozenset({list, tuple, set, frozenset})
 _IMMUTABLE = frozenset({tuple, frozenset})
 _MAX_DEPTH = 1000  # marshal gives up at 2000, and recursion has to end somewhere
@@ -69,7 +70,7 @@ def encode_plain(value: object) -> bytes | None:
     if not is_plain(value):
         return None
     try:
-        return marshal.dumps(cast(Any, value), _MARSHAL_VERSION)
+        return marshal.dumps(cast(Any, value), MARSHAL_VERSION)
     except ValueError:  # deeper than marshal goes
         return None
 

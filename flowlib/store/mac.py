@@ -12,8 +12,10 @@ The key id, a hash of the key, tells a record of another key from a damaged one;
 import hashlib
 import hmac
 import os
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
+from typing import cast
 
 from flowlib.errors import StoreTrouble
 from flowlib.store.files import Files
@@ -62,6 +64,21 @@ class Mac:
             return body if hmac.compare_digest(record[9:HEAD_BYTES], self._tag(name, body)) else Refused.DAMAGED
         return Refused.FOREIGN if len(record) >= HEAD_BYTES and record[:1] == _VERSION else Refused.DAMAGED
 
+    def seal_many(self, bodies: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Return the record of each body by name."""
+        return {name: self.seal(name, body) for name, body in bodies.items()}
+
+    def open_many(self, records: Mapping[str, bytes]) -> tuple[dict[str, bytes], list[Refused]]:
+        """Return the bodies of records by name, and why the others are refused."""
+        opened, refused = {}, []
+        for name, record in records.items():
+            body = self.open(name, record)
+            if type(body) is bytes:
+                opened[name] = body
+            else:
+                refused.append(cast(Refused, body))
+        return opened, refused
+
     def adopt(self, name: str, record: bytes) -> bytes | None:
         """Seal a record of another key with this one, unread; None if it is no record or already ours."""
         foreign = len(record) >= HEAD_BYTES and record[:1] == _VERSION and record[:9] != self._prefix
@@ -72,7 +89,7 @@ class Mac:
 
         The two states that depend only on the key are made once and copied: `hmac.digest` takes 1.6 times as long.
         """
-        label = name.encode("utf-8", "surrogatepass")
+        label = name.encode() if name.isascii() else name.encode("utf-8", "surrogatepass")
         inner, outer = self._inner.copy(), self._outer.copy()
         inner.update(len(label).to_bytes(4, "big") + label + body)
         outer.update(inner.digest())

@@ -6,19 +6,18 @@ be stored on disk cannot be stored here.
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from flowlib.clock import Clock, SystemClock
 from flowlib.hashing.digest import digest_bytes
 from flowlib.ids import Digest, Key
 from flowlib.store import codec as codecs
-from flowlib.store.base import BlobLost, Entry, Lease, NotKept, Payload, TaskStats
+from flowlib.store.base import BlobLost, Entry, Holder, Lease, Mark, NotKept, Payload, TaskStats
 from flowlib.store.blobs import matches
 from flowlib.store.derived import RECENT_KEYS, payload_bytes
 from flowlib.store.files import Files
 from flowlib.store.memo import StoredFileMemo
-from flowlib.store.opening import INLINE_BYTES
 
 
 class MemoryStore:
@@ -37,6 +36,7 @@ class MemoryStore:
         self._stats: dict[str, TaskStats] = {}
         self._texts: dict[str, str] = {}
         self._leased: set[Key] = set()
+        self._n_released = 0
         self._records: dict[str, bytes] = {}
         self._memo = StoredFileMemo(lambda names: self._records, self._records.update)
         self.blobs = MemoryBlobs()
@@ -53,9 +53,12 @@ class MemoryStore:
         Raises:
             NotKept: It cannot be encoded.
         """
+        scalar = codecs.encode_scalar(value) if codec is None else None
+        if scalar is not None:
+            return scalar
         encoded = codecs.encode_value(value, self.blobs, codec=codec)
         content, data = encoded.digest(), b"".join(encoded.parts)
-        if len(data) <= INLINE_BYTES:
+        if len(data) <= codecs.INLINE_BYTES:
             return Payload(codec=encoded.codec, content=content, inline=data, refs=encoded.refs)
         self.blobs.keep(content, data)
         return Payload(codec=encoded.codec, content=content, refs=encoded.refs)
@@ -66,6 +69,8 @@ class MemoryStore:
         Raises:
             BlobLost: The bytes are missing, damaged, or no longer make a value.
         """
+        if payload.inline is not None and payload.codec in codecs.SIMPLE:
+            return codecs.load_simple(payload.codec, payload.inline, payload.content)
         data = self.blobs.get(payload.content) if payload.inline is None else payload.inline
         view = memoryview(bytearray(data))
         if not matches(view, payload.content):
@@ -79,34 +84,66 @@ class MemoryStore:
 
     def put(self, entry: Entry) -> None:
         """Take an entry."""
+        self.put_many((entry,))
+
+    def put_many(self, entries: Sequence[Entry]) -> None:
+        """Take entries."""
         with self._lock:
-            self._entries[entry.key] = entry
-            keys = [entry.key, *(key for key in self._recent.get(entry.task, ()) if key != entry.key)]
-            self._recent[entry.task] = keys[:RECENT_KEYS]
-            old = self._stats.get(entry.task, TaskStats(n=0, mean_s=0.0, mean_bytes=0.0))
-            n = old.n + 1
-            self._stats[entry.task] = TaskStats(
-                n=n,
-                mean_s=old.mean_s + (entry.duration_s - old.mean_s) / n,
-                mean_bytes=old.mean_bytes + (payload_bytes(entry) - old.mean_bytes) / n,
-            )
+            for entry in entries:
+                self._take(entry)
+
+    def _take(self, entry: Entry) -> None:
+        self._entries[entry.key] = entry
+        keys = [entry.key, *(key for key in self._recent.get(entry.task, ()) if key != entry.key)]
+        self._recent[entry.task] = keys[:RECENT_KEYS]
+        old = self._stats.get(entry.task, TaskStats(n=0, mean_s=0.0, mean_bytes=0.0))
+        n = old.n + 1
+        self._stats[entry.task] = TaskStats(
+            n=n,
+            mean_s=old.mean_s + (entry.duration_s - old.mean_s) / n,
+            mean_bytes=old.mean_bytes + (payload_bytes(entry) - old.mean_bytes) / n,
+        )
 
     def flush(self) -> None:
         """Do nothing: every entry is where it will be."""
         self._memo.flush()
 
-    def lease(self, key: Key) -> Lease | None:
+    def lease(self, key: Key, holder: Holder | None = None) -> Lease | None:
         """Return the right to compute `key`, or None while someone holds it."""
-        with self._lock:
-            if key in self._leased:
-                return None
-            self._leased.add(key)
-        return _MemoryLease(self, key)
+        return self.lease_many((key,), holder)[0]
 
-    def give_back(self, key: Key) -> None:
+    def lease_many(self, keys: Sequence[Key], holder: Holder | None = None) -> list[Lease | None]:
+        """Return what `lease` would for each key."""
+        with self._lock:
+            return [self._lease(key, holder) for key in keys]
+
+    def _lease(self, key: Key, holder: Holder | None) -> Lease | None:
+        if key in self._leased:
+            return None
+        self._leased.add(key)
+        return _MemoryLease(self, key, holder)
+
+    def release_many(self, leases: Iterable[Lease]) -> None:
+        """Release leases of this store."""
+        for lease in leases:
+            lease.release()
+
+    def give_back(self, key: Key, holder: Holder | None) -> None:
         """End a lease."""
         with self._lock:
             self._leased.discard(key)
+            self._n_released += 1
+            if holder is not None:
+                holder.n_released += 1
+
+    def mark(self, holder: Holder) -> Mark:
+        """Note this moment."""
+        with self._lock:
+            return Mark(holder, self._n_released - holder.n_released)
+
+    def others_since(self, mark: Mark) -> bool:
+        """Say whether anybody but the holder has released a lease since a mark."""
+        return self.mark(mark.holder).inside != mark.inside
 
     def recent(self, task: str) -> list[Entry]:
         """Return the latest entries of a task, newest first, at most 32; expired ones are among them."""
@@ -138,15 +175,15 @@ class MemoryStore:
 
 
 class _MemoryLease:
-    def __init__(self, store: MemoryStore, key: Key) -> None:
-        self._store, self._key = store, key
+    def __init__(self, store: MemoryStore, key: Key, holder: Holder | None) -> None:
+        self._store, self._key, self._holder = store, key, holder
         self._is_released = False
 
     def release(self) -> None:
         """Give the right back."""
         if not self._is_released:
             self._is_released = True
-            self._store.give_back(self._key)
+            self._store.give_back(self._key, self._holder)
 
 
 class MemoryBlobs:

@@ -27,7 +27,6 @@ from flowlib.store.files import Files, NotRegular
 from flowlib.store.mac import Mac, load_secret
 
 FORMAT = 1
-INLINE_BYTES = 4096
 _SUBDIRS = ("index", "entries", "blobs", "runs", "leases", "tmp")
 _TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"

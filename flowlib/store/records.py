@@ -16,10 +16,10 @@ from pathlib import Path
 from flowlib.store.compaction import Compaction
 from flowlib.store.files import Files
 from flowlib.store.index import Index, IndexBusy, IndexLost
-from flowlib.store.leases import LockTable
+from flowlib.store.locks import LockTable
 from flowlib.store.mac import HEAD_BYTES, Mac, Refused
 from flowlib.store.notices import Notices
-from flowlib.store.packs import Frame, PackWriter
+from flowlib.store.packs import Frame, PackWriter, encode_frames, encode_puts
 from flowlib.store.replay import Derive, Replay, seal_derived, whole
 
 _MAX_LATE = 20_000
@@ -80,14 +80,17 @@ class Records:
             sealed = {}
         if self._late:
             sealed.update((name, self._late[name]) for name in names if name in self._late)
-        found = {}
-        for name, record in sealed.items():
-            body = self._mac.open(name, record)
-            if isinstance(body, Refused):
-                self._tell_refused(body)
-            else:
-                found[name] = body
+        found, refused = self._mac.open_many(sealed)
+        for why in refused:
+            self._tell_refused(why)
         return found
+
+    def version(self) -> object:
+        """Return what changes whenever somebody else commits, for one thread; None if it cannot be told."""
+        try:
+            return None if self._is_broken else self._index.version()
+        except (IndexBusy, IndexLost):
+            return None
 
     def _read(self, names: Sequence[str]) -> dict[str, bytes]:
         if self._is_broken:
@@ -127,7 +130,7 @@ class Records:
             OSError: They could not be logged; nothing has changed.
         """
         if logged or self._late:
-            sealed = {name: self._mac.seal(name, body) for name, body in logged.items()}
+            sealed = self._mac.seal_many(logged)
             self._commit_sealed(sealed, logged)
 
     def adopt(self, sealed: Mapping[str, bytes]) -> None:
@@ -141,7 +144,7 @@ class Records:
     def _commit_sealed(self, sealed: Mapping[str, bytes], logged: Mapping[str, bytes]) -> None:
         progress: dict[str, bytes] = {}
         if sealed:
-            pack, n_bytes = self._writer.append((Frame(*item) for item in sealed.items()), self._clean, sync=self._sync)
+            pack, n_bytes = self._writer.append(encode_puts(sealed), self._clean, sync=self._sync)
             self._clean[pack] = n_bytes
             progress["p:" + pack] = whole(n_bytes)
         late = self._late
@@ -157,7 +160,7 @@ class Records:
     def put_unlogged(self, bodies: Mapping[str, bytes]) -> None:
         """Write records that may be lost with the index. Never raises."""
         with contextlib.suppress(IndexBusy):
-            self._write(lambda: ({name: self._mac.seal(name, body) for name, body in bodies.items()}, ()))
+            self._write(lambda: (self._mac.seal_many(bodies), ()))
 
     def remove(self, names: Iterable[str]) -> None:
         """Take records away, from the index and from what a later replay would bring back.
@@ -169,7 +172,7 @@ class Records:
         self._late = {name: record for name, record in self._late.items() if name not in names}
         sealed = self._read(names)
         gone = [Frame(name, record[:HEAD_BYTES], True) for name, record in sealed.items()]
-        pack, n_bytes = self._writer.append(gone, self._clean, sync=self._sync)
+        pack, n_bytes = self._writer.append(encode_frames(gone), self._clean, sync=self._sync)
         self._clean[pack] = n_bytes
         self._write(lambda: ({"p:" + pack: whole(n_bytes)}, names))
 

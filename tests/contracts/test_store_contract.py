@@ -9,12 +9,15 @@ from typing import Any
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flowlib.clock import FrozenClock
 from flowlib.errors import FlowError
 from flowlib.hashing.file import Dir, File
 from flowlib.ids import Digest, Key
-from flowlib.store.base import BlobLost, Entry, NotKept, Payload, TaskStats
+from flowlib.store.base import BlobLost, Entry, Holder, NotKept, Payload, TaskStats
+from flowlib.store.codec import INLINE_BYTES, encode_scalar, encode_value
 from flowlib.store.local import LocalStore, StoreOptions, open_store
 from flowlib.store.memory import MemoryStore
 
@@ -320,6 +323,99 @@ def test_a_lease_excludes_other_threads(store: Store) -> None:
         thread.join()
 
     assert sum(lease is not None for lease in got) == 1
+
+
+def test_many_leases_are_what_one_by_one_would_give(store: Store) -> None:
+    """In order, None where another holds it; all of them can be given back at once, and twice."""
+    taken = store.lease(key_of(3))
+    keys = [key_of(number) for number in range(50)]
+
+    leases = store.lease_many(keys)
+
+    assert [lease is None for lease in leases] == [number == 3 for number in range(50)]
+    assert store.lease_many(keys) == [None] * 50
+    store.release_many([lease for lease in leases if lease is not None])
+    store.release_many([lease for lease in leases if lease is not None])
+    assert [store.lease(key) is None for key in keys] == [number == 3 for number in range(50)]
+    assert taken is not None
+
+
+def test_entries_can_be_put_together(store: Store) -> None:
+    """`put_many` is `put` of each."""
+    entries = [entry_of(number, store.encode(number)) for number in range(100)]
+
+    store.put_many(entries)
+    store.flush()
+
+    assert store.find([entry.key for entry in entries]) == {entry.key: entry for entry in entries}
+    assert [entry.key for entry in store.recent("fit")] == [entry.key for entry in entries[:-33:-1]]
+
+
+def test_what_a_run_does_itself_is_not_done_by_others(store: Store) -> None:
+    """Between a mark and the answer a run may commit and release what it likes."""
+    holder = Holder()
+    mark = store.mark(holder)
+    leases = store.lease_many([key_of(number) for number in range(20)], holder)
+    store.put_many([entry_of(number, store.encode(number)) for number in range(20)])
+    store.flush()
+    for lease in leases:
+        assert lease is not None
+        lease.release()
+
+    assert not store.others_since(mark)
+
+
+@pytest.mark.parametrize("n_keys", [1, 20])
+def test_a_lease_that_another_run_gave_back_shows(store: Store, n_keys: int) -> None:
+    """It may have stored what this one looked for in vain."""
+    mine, others = Holder(), Holder()
+    keys = [key_of(number) for number in range(n_keys)]
+    leases = [lease for lease in store.lease_many(keys, others) if lease is not None]
+    mark = store.mark(mine)
+    assert store.find(keys) == {}
+    assert not store.others_since(mark)
+
+    store.put(entry_of(0, store.encode(0)))
+    store.flush()
+    store.release_many(leases)
+
+    assert store.lease(keys[0], mine) is not None
+    assert store.others_since(mark)
+    assert not store.others_since(store.mark(mine))
+
+
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.complex_numbers(), st.text(), st.binary(max_size=5000)
+)
+
+
+@given(value=SCALARS)
+def test_scalars_are_encoded_by_the_short_way_as_by_the_long_one(value: object) -> None:
+    """Same codec, same bytes, same digest; and they come back."""
+    store = MemoryStore()
+    general = encode_value(value, store.blobs)
+    data = b"".join(general.parts)
+
+    scalar = encode_scalar(value)
+
+    if len(data) > INLINE_BYTES:
+        assert scalar is None
+    else:
+        assert scalar == Payload(codec=general.codec, content=general.digest(), inline=data)
+    assert same(store.load(store.encode(value)), value)
+
+
+class Whole(int):
+    """A subclass, which the short way must leave alone."""
+
+
+@pytest.mark.parametrize(
+    "value", [Whole(3), bytearray(b"x"), [1], (1,), {}, 1 << 40_000, "x" * 5000], ids=lambda v: type(v).__name__
+)
+def test_what_is_no_small_scalar_goes_the_long_way(store: Store, value: object) -> None:
+    """Containers, subclasses, large numbers and texts."""
+    assert encode_scalar(value) is None
+    assert same(store.load(store.encode(value)), value)
 
 
 def test_threads_can_put_and_find_at_once(store: Store) -> None:

@@ -174,16 +174,16 @@ def test_a_torn_pack_keeps_all_records_before_the_tear(store: LocalStore, filled
 def test_damaged_rows_are_misses(store: LocalStore, filled: dict[Key, Any]) -> None:
     """1,000 mutations of entries in the index, and every row under every other key."""
     connection = store.records.index._cache._con
-    rows = dict(connection.execute("SELECT key, value FROM Cache WHERE key LIKE 'e:%'"))
+    rows = dict(connection.execute("SELECT name, value FROM Records WHERE name LIKE 'e:%'"))
     n_found = 0
     for name, good in rows.items():
         for bad in [*mutations(good, N_ROW // len(rows) + 1, name), *(v for v in rows.values() if v is not good)]:
-            connection.execute("UPDATE Cache SET value = ? WHERE key = ?", (bad, name))
+            connection.execute("UPDATE Records SET value = ? WHERE name = ?", (bad, name))
             n_found += len(store.find([Key(name[2:])]))
             if bad != good:
                 assert n_found == 0
             n_found = 0
-        connection.execute("UPDATE Cache SET value = ? WHERE key = ?", (good, name))
+        connection.execute("UPDATE Records SET value = ? WHERE name = ?", (good, name))
 
     assert check(store, filled) == len(filled)
     assert {kind for kind, _ in store.take_notices()} <= {"damaged", "foreign-cache"}
@@ -193,7 +193,7 @@ def test_rows_of_other_types_are_misses(store: LocalStore, filled: dict[Key, Any
     """Somebody may edit the database."""
     connection = store.records.index._cache._con
     for value in (None, 1, 1.5, "text", b"", b"\x01"):
-        connection.execute("UPDATE Cache SET value = ?, mode = 4", (value,))
+        connection.execute("UPDATE Records SET value = ?", (value,))
         assert store.find(list(filled)) == {}
         assert store.recent("fit") == []
         assert store.stats("fit") is None
@@ -255,7 +255,7 @@ def test_an_unusable_database_is_rebuilt_from_the_log(
 def test_a_database_damaged_while_open_heals(store: LocalStore, root: Path, filled: dict[Key, Any]) -> None:
     """The next look-up finds out, and answers from the log. The evidence is kept, and told once."""
     connection = store.records.index._cache._con
-    connection.execute("DROP TABLE Cache")
+    connection.execute("DROP TABLE Records")
 
     assert check(store, filled) == len(filled)
     assert (root / "index.corrupt-1").is_dir()

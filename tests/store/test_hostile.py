@@ -100,7 +100,7 @@ def test_trust_adopts_a_foreign_cache_knowingly(
     assert heir.texts(["a"]) == {"a": "b"}
     heir.load(entry.payload)
     assert fired.exists()
-    heir.records.index._cache._con.execute("DROP TABLE Cache")
+    heir.records.index._cache._con.execute("DROP TABLE Records")
     assert heir.find([entry.key]) == {entry.key: entry}
 
 
@@ -110,11 +110,11 @@ def test_a_forged_entry_is_not_unpickled(
     """Whoever can write the database but has no key can only cause misses."""
     entry = trapped_entry(store, entry_of, fired)
     connection = store.records.index._cache._con
-    (record,) = connection.execute("SELECT value FROM Cache WHERE key = ?", ("e:" + entry.key,)).fetchone()
+    (record,) = connection.execute("SELECT value FROM Records WHERE name = ?", ("e:" + entry.key,)).fetchone()
     for at in range(len(record)):
         forged = bytearray(record)
         forged[at] ^= 0x41
-        connection.execute("UPDATE Cache SET value = ? WHERE key = ?", (bytes(forged), "e:" + entry.key))
+        connection.execute("UPDATE Records SET value = ? WHERE name = ?", (bytes(forged), "e:" + entry.key))
         assert store.find([entry.key]) == {}
 
     assert unpickled == []

@@ -33,7 +33,7 @@ def test_a_writer_goes_on_in_a_pack_that_is_complete(tmp_path: Path) -> None:
     clean: dict[str, int] = {}
     for number in range(3):
         writer = PackWriter(tmp_path / "p", Files())
-        name, n_bytes = writer.append([Frame("a", b"%d" % number)], clean, sync=False)
+        name, n_bytes = writer.append(encode_frames([Frame("a", b"%d" % number)]), clean, sync=False)
         clean[name] = n_bytes
         writer.close()
 
@@ -44,9 +44,9 @@ def test_a_writer_goes_on_in_a_pack_that_is_complete(tmp_path: Path) -> None:
 def test_two_writers_never_share_a_pack(tmp_path: Path) -> None:
     """The lock of a pack dies with its writer."""
     one, two = PackWriter(tmp_path / "p", Files()), PackWriter(tmp_path / "p", Files())
-    name, n_bytes = one.append([Frame("a", b"1")], {}, sync=False)
+    name, n_bytes = one.append(encode_frames([Frame("a", b"1")]), {}, sync=False)
 
-    other, _ = two.append([Frame("b", b"2")], {name: n_bytes}, sync=False)
+    other, _ = two.append(encode_frames([Frame("b", b"2")]), {name: n_bytes}, sync=False)
 
     assert name != other
     one.close()
@@ -57,7 +57,7 @@ def test_two_writers_never_share_a_pack(tmp_path: Path) -> None:
 def test_a_pack_that_changed_is_not_written_on(tmp_path: Path, change: bytes | None) -> None:
     """A torn tail stays the end of its pack; a removed pack stays removed."""
     writer = PackWriter(tmp_path / "p", Files())
-    name, n_bytes = writer.append([Frame("a", b"1")], {}, sync=False)
+    name, n_bytes = writer.append(encode_frames([Frame("a", b"1")]), {}, sync=False)
     writer.close()
     if change is None:
         (tmp_path / "p" / name).unlink()
@@ -66,7 +66,7 @@ def test_a_pack_that_changed_is_not_written_on(tmp_path: Path, change: bytes | N
             file.write(change)
 
     again = PackWriter(tmp_path / "p", Files())
-    other, _ = again.append([Frame("b", b"2")], {name: n_bytes}, sync=False)
+    other, _ = again.append(encode_frames([Frame("b", b"2")]), {name: n_bytes}, sync=False)
     again.close()
 
     assert other != name
