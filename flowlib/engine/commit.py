@@ -4,12 +4,13 @@ Invariant: a lease is given back only after the entry it protects has been commi
 """
 
 import json
+from collections.abc import Collection, Iterable, Sequence
 
 from flowlib.clock import Clock
 from flowlib.engine.announce import Announcer
 from flowlib.hashing.code import CodeVersion
 from flowlib.ids import Key, NodeId
-from flowlib.store.base import Entry, Lease, Store
+from flowlib.store.base import Entry, Holder, Lease, Mark, Store
 
 FLUSH_S = 0.05
 """Longest time a finished result stays uncommitted."""
@@ -25,6 +26,9 @@ class Ledger:
         self._computing: dict[Key, NodeId] = {}
         self._key_of: dict[NodeId, Key] = {}
         self._leases: dict[NodeId, Lease] = {}
+        self._holder = Holder()
+        self._mark: Mark | None = None
+        """A moment before the look-ups of all that has been claimed since."""
         self._uncommitted: list[NodeId] = []
         self._first_at = 0.0
         self._texts_kept: set[str] = set()
@@ -44,32 +48,54 @@ class Ledger:
         self._key_of[number] = key
         return None
 
+    def before_looking_up(self) -> None:
+        """Note the moment: what is claimed from now on is looked up after it."""
+        if self._store is not None and (self._mark is None or not self._computing):
+            self._mark = self._store.mark(self._holder)
+
+    def stored_meanwhile(self, keys: Sequence[Key]) -> Collection[Key]:
+        """Return those of some leased keys that another run stored between our look-up and our lease."""
+        if self._store is None or not keys or (self._mark is not None and not self._store.others_since(self._mark)):
+            return ()
+        return self._store.find(keys)
+
     def take_lease(self, number: NodeId, key: Key) -> bool:
         """Get the right to compute a key; False while another run holds it."""
-        if number in self._leases or self._store is None:
-            return True
-        lease = self._store.lease(key)
-        if lease is None:
-            return False
-        self._leases[number] = lease
-        return True
+        return self.take_leases([(number, key)]) == [True]
+
+    def take_leases(self, wanted: Sequence[tuple[NodeId, Key]]) -> list[bool]:
+        """Get the rights to compute keys; False for each that another run holds."""
+        if self._store is None:
+            return [True] * len(wanted)
+        lacking = [(number, key) for number, key in wanted if number not in self._leases]
+        leases = self._store.lease_many([key for _, key in lacking], self._holder)
+        self._leases.update(
+            (number, lease) for (number, _), lease in zip(lacking, leases, strict=True) if lease is not None
+        )
+        return [number in self._leases for number, _ in wanted]
 
     def holds_lease(self, number: NodeId) -> bool:
         """Whether a node has its lease already."""
         return number in self._leases
 
-    def put(self, number: NodeId, entry: Entry, version: CodeVersion | None) -> None:
-        """Hand an entry to the store; its lease goes back with the next commit."""
-        if self._store is None:
+    def put_many(
+        self, numbers: Sequence[NodeId], entries: Sequence[Entry], versions: Iterable[CodeVersion | None]
+    ) -> None:
+        """Hand entries to the store; their leases go back with the next commit."""
+        if self._store is None or not entries:
             return
-        if version is not None and version.digest not in self._texts_kept:
-            self._texts_kept.add(version.digest)
-            texts = {f"code:{version.digest}": json.dumps(dict(version.parts))}
-            self._store.put_texts(texts | {f"source:{digest}": text for digest, text in version.texts.items()})
-        self._store.put(entry)
+        for version in versions:
+            if version is not None and version.digest not in self._texts_kept:
+                self._keep_texts(version, self._store)
+        self._store.put_many(entries)
         if not self._uncommitted:
             self._first_at = self._clock.monotonic()
-        self._uncommitted.append(number)
+        self._uncommitted += numbers
+
+    def _keep_texts(self, version: CodeVersion, store: Store) -> None:
+        self._texts_kept.add(version.digest)
+        texts = {f"code:{version.digest}": json.dumps(dict(version.parts))}
+        store.put_texts(texts | {f"source:{digest}": text for digest, text in version.texts.items()})
 
     def release(self, number: NodeId) -> None:
         """Give up a node's claim and lease. Harmless when it has none."""
@@ -95,8 +121,18 @@ class Ledger:
         if self._store is None:
             return
         self._store.flush()
-        for number in self._uncommitted:
-            self.release(number)
-        self._uncommitted.clear()
+        self._release_committed(self._store)
         for kind, message in self._store.take_notices():
             self._announcer.notice(kind, message)
+
+    def _release_committed(self, store: Store) -> None:
+        leases = []
+        for number in self._uncommitted:
+            key = self._key_of.pop(number, None)
+            if key is not None:
+                del self._computing[key]
+            lease = self._leases.pop(number, None)
+            if lease is not None:
+                leases.append(lease)
+        store.release_many(leases)
+        self._uncommitted.clear()

@@ -166,6 +166,7 @@ class Engine(Settling):
         misses: list[NodeId] = []
         entries: list[Entry] = []
         facts: list[m.Fact] = [m.Hit(hits), m.Missed(misses)]
+        self._ledger.before_looking_up()
         for number, decision in zip(nodes, self._planner.decide(nodes), strict=True):
             if isinstance(decision, Hit):
                 if self.values.restore_files(decision.entry):
@@ -223,12 +224,10 @@ class Engine(Settling):
         return []
 
     def _stored_meanwhile(self, numbers: Sequence[NodeId]) -> Collection[Key]:
-        """Look again now that the leases are ours: another run may have finished between our look-up and this moment."""
-        if self._context.store is None:
-            return ()
+        """Return the keys that another run has stored since they were looked up; the leases are ours by now."""
         misses = [self._misses[number] for number in numbers]
         keys = [miss.call.key for miss in misses if not miss.reasons or miss.reasons[0].kind not in _STORED_WILL_NOT_DO]
-        return self._context.store.find([key for key in keys if key is not None]) if keys else ()
+        return self._ledger.stored_meanwhile([key for key in keys if key is not None])
 
     def _submit(self, number: NodeId, miss: Miss) -> None:
         node = self.graph.nodes[number]
@@ -247,18 +246,24 @@ class Engine(Settling):
         """Put the calls of quick tasks into one batch; what is not plain enough for it goes its own way."""
         facts: list[m.Fact] = []
         calls: list[Call | Job] = []
-        leased: list[Call] = []
+        to_lease: list[tuple[Call, Key]] = []
         is_held_up = self._is_held_up()
         for number in nodes:
             call = None if is_held_up else self._jobs.call(number, self._miss_of(number))
-            if call is None:
+            if call is None or call.key in self._context.chain:
                 facts += self._start(number)
             elif call.key is None or self._ledger.holds_lease(number):
                 calls.append(call)
-            elif call.key not in self._context.chain and self._ledger.take_lease(number, call.key):
+            else:
+                to_lease.append((call, call.key))
+        leased: list[Call] = []
+        for (call, _), is_ours in zip(
+            to_lease, self._ledger.take_leases([(call.node, key) for call, key in to_lease]), strict=True
+        ):
+            if is_ours:
                 leased.append(call)
             else:
-                facts += self._start(number)
+                facts += self._start(call.node)
         stored = self._stored_meanwhile([call.node for call in leased])
         for call in leased:
             if call.key in stored:

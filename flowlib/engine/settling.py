@@ -6,6 +6,7 @@ whatever is out of the ordinary (an error, nodes in the result, a lost input) go
 
 import itertools
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 
 from flowlib.engine.announce import Announcer
 from flowlib.engine.batches import Batches
@@ -24,9 +25,11 @@ from flowlib.graph.node import Node
 from flowlib.hashing.digest import size_bytes
 from flowlib.ids import Key, NodeId
 from flowlib.planning.decide import CACHE_OFF, Miss, Planner
+from flowlib.planning.key import CallKey
 from flowlib.planning.reason import Reason
 from flowlib.scheduling import messages as m
 from flowlib.scheduling.scheduler import Scheduler
+from flowlib.store.base import Entry
 
 LOST = (Reason(kind="result missing"),)
 
@@ -101,27 +104,44 @@ class Settling:
 
     def _all_done(self, calls: Sequence[Call]) -> m.Done:
         """Keep what plain calls gave. The inner loop of a run of many quick tasks."""
+        misses = [self._misses.pop(call.node, CACHE_OFF) for call in calls]
+        if self._context.store is not None:
+            self._keep_all(calls, misses)
+        else:
+            for call in calls:
+                self.values.made(call.node, call.value, None)
         if self._context.emitter.is_watched:
-            self._announce(calls)
-        for call in calls:
-            stored_under = self._keep(call.node, call) if call.wants_digest else None
-            self.values.made(call.node, call.value, stored_under)
+            self._announce(calls, misses)
         if self._feeds.are_fed:
             for call in calls:
                 self._feeds.offer(call.node, call.value, self.values)
         return m.Done([call.node for call in calls])
 
-    def _announce(self, calls: Sequence[Call]) -> None:
-        for worker, group in itertools.groupby(calls, key=lambda call: call.worker):
+    def _keep_all(self, calls: Sequence[Call], misses: Sequence[Miss]) -> None:
+        numbers: list[NodeId] = []
+        entries: list[Entry] = []
+        for call, miss in zip(calls, misses, strict=True):
+            entry = self._entry(call.node, call, miss.call)
+            if entry is not None:
+                numbers.append(call.node)
+                entries.append(entry)
+            self.values.made(call.node, call.value, _kept_under(entry))
+        nodes, version_of = self.graph.nodes, self._planner.keys.code_version
+        self._ledger.put_many(numbers, entries, (version_of(nodes[number]) for number in numbers))
+
+    def _announce(self, calls: Sequence[Call], misses: Sequence[Miss]) -> None:
+        at = 0
+        for worker, group in itertools.groupby(calls, key=attrgetter("worker")):
             ran = list(group)
             self._announcer.ran_many(
                 [call.node for call in ran],
-                [self._miss_of(call.node) for call in ran],
+                misses[at : at + len(ran)],
                 [call.duration_s for call in ran],
                 [call.key for call in ran],
                 [size_bytes(call.payload.content) if call.payload is not None else 0 for call in ran],
                 worker,
             )
+            at += len(ran)
 
     def _outcome_facts(self, outcome: Outcome) -> list[m.Fact]:
         number = outcome.node
@@ -146,18 +166,20 @@ class Settling:
         return [m.Lost(number, producer)]
 
     def _finished(self, number: NodeId, outcome: Outcome) -> list[m.Fact]:
-        key = self._misses.get(number, CACHE_OFF).call.key
-        stored_under = self._keep(number, outcome)
+        node, call = self.graph.nodes[number], self._misses.pop(number, CACHE_OFF).call
+        entry = self._entry(number, outcome, call)
+        if entry is not None:
+            self._ledger.put_many([number], [entry], [self._planner.keys.code_version(node)])
         if outcome.borrowed:
             self.values.borrowed((number, *map(self.graph.id_of, outcome.lenders)))
-        self.values.made(number, outcome.value, stored_under)
-        self._announcer.finished(number, outcome, key)
+        self.values.made(number, outcome.value, _kept_under(entry))
+        self._announcer.finished(number, outcome, call.key)
         self._feeds.offer(number, outcome.value, self.values)
         return [m.Done((number,))]
 
-    def _keep(self, number: NodeId, outcome: Outcome) -> Key | None:
-        """Note a result and hand it to the store; return the key it is stored under, None if it is not."""
-        node, call = self.graph.nodes[number], self._misses.pop(number, CACHE_OFF).call
+    def _entry(self, number: NodeId, outcome: Outcome, call: CallKey) -> Entry | None:
+        """Note a result and return its entry; None, and no claim any more, if it is not stored."""
+        node = self.graph.nodes[number]
         self._record(number, outcome)
         if outcome.not_kept and call.key is not None:
             self._announcer.not_kept(node, outcome.not_kept)
@@ -165,9 +187,7 @@ class Settling:
             self._ledger.release(number)
             return None
         flags, watch = self._expansions.flags(number), self._expansions.watch(number)
-        entry = entry_of(node, call, outcome, self._context, flags=flags, watch=watch)
-        self._ledger.put(number, entry, self._planner.keys.code_version(node))
-        return call.key if outcome.payload.kept else None
+        return entry_of(node, call, outcome, self._context, flags=flags, watch=watch)
 
     def _record(self, number: NodeId, outcome: Outcome) -> None:
         """Note a node's output; what was decided by an earlier, different one gets a new key before it starts."""
@@ -219,3 +239,8 @@ class Settling:
             return [m.Ended(number, "cancelled", has_value=False)]
         self._announcer.skipped(number, child)
         return [m.Ended(number, "skipped", has_value=False)]
+
+
+def _kept_under(entry: Entry | None) -> Key | None:
+    """Return the key under which a value can be loaded; an entry may know its value by digest only."""
+    return entry.key if entry is not None and entry.payload.kept else None
