@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from flowlib.clock import Clock
 from flowlib.engine.announce import Announcer
 from flowlib.hashing.code import CodeVersion
+from flowlib.hashing.identity import Identity
 from flowlib.ids import Key, NodeId
 from flowlib.store.base import Entry, Holder, Lease, Mark, Store
 
@@ -19,8 +20,9 @@ FLUSH_S = 0.05
 class Ledger:
     """The keys one run computes: who computes which, under which lease, and what waits to be committed."""
 
-    def __init__(self, store: Store | None, clock: Clock, announcer: Announcer) -> None:
+    def __init__(self, store: Store | None, clock: Clock, announcer: Announcer, identity: Identity) -> None:
         self._store = store
+        self._identity = identity
         self._clock = clock
         self._announcer = announcer
         self._computing: dict[Key, NodeId] = {}
@@ -95,7 +97,8 @@ class Ledger:
     def _keep_texts(self, version: CodeVersion, store: Store) -> None:
         self._texts_kept.add(version.digest)
         texts = {f"code:{version.digest}": json.dumps(dict(version.parts))}
-        store.put_texts(texts | {f"source:{digest}": text for digest, text in version.texts.items()})
+        texts |= {f"source:{digest}": text for digest, text in version.texts.items()}
+        store.put_texts(texts | self._identity.take_unkept(store.texts))
 
     def release(self, number: NodeId) -> None:
         """Give up a node's claim and lease. Harmless when it has none."""

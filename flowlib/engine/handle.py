@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from contextvars import copy_context
 from typing import Any, Generic, TypeVar
@@ -13,7 +13,7 @@ from flowlib.engine.context import current_run
 from flowlib.engine.run import RunOptions, current_chain, execute
 from flowlib.engine.stop import Stop
 from flowlib.errors import FlowWarning
-from flowlib.events import Event, RunFinished, RunStatus
+from flowlib.events import Event, EventBatch, RunFinished, RunStatus
 from flowlib.graph.args import targets_of
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
@@ -22,13 +22,33 @@ R = TypeVar("R")
 
 
 class _Recorder:
-    """Keeps the events of one run."""
+    """Keeps the events of one run; those of many nodes as they come, written out when somebody asks."""
 
     def __init__(self) -> None:
-        self.events: list[Event] = []
+        self._said: list[Event | EventBatch] = []
 
     def on_event(self, event: Event) -> None:
-        self.events.append(event)
+        self._said.append(event)
+
+    def on_batch(self, batch: EventBatch) -> None:
+        self._said.append(batch)
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        return tuple(event for said in [*self._said] for event in _written_out(said))
+
+    @property
+    def n_events(self) -> int:
+        return sum(said.n_events if isinstance(said, EventBatch) else 1 for said in [*self._said])
+
+    @property
+    def end(self) -> RunFinished | None:
+        last = self._said[-1] if self._said else None
+        return last if isinstance(last, RunFinished) else None
+
+
+def _written_out(said: Event | EventBatch) -> Iterable[Event]:
+    return said.events() if isinstance(said, EventBatch) else (said,)
 
 
 class Run(Generic[R]):
@@ -54,13 +74,13 @@ class Run(Generic[R]):
         """`running`, `done`, `failed` or `cancelled`."""
         if not self._has_ended:
             return "running"
-        ends = [event.status for event in self._recorder.events if isinstance(event, RunFinished)]
-        return ends[-1] if ends else "failed"
+        end = self._recorder.end
+        return "failed" if end is None else end.status
 
     @property
     def events(self) -> tuple[Event, ...]:
         """What has happened so far."""
-        return tuple(self._recorder.events)
+        return self._recorder.events
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -124,4 +144,4 @@ class Run(Generic[R]):
             self._future.set_result(result)
 
     def __repr__(self) -> str:
-        return f"<run {self.status}, {len(self._recorder.events)} events>"
+        return f"<run {self.status}, {self._recorder.n_events} events>"

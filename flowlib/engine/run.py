@@ -178,7 +178,8 @@ def open_context(options: RunOptions, stop: Stop, *, looking: bool = False) -> t
     if log is not None:
         observers.append(log)
     memo = getattr(store, "file_memo", None)
-    identity, environ = Identity(files=memo() if memo is not None else None), environment()
+    files, texts = memo() if memo is not None else None, store.texts if store is not None else None
+    identity, environ = Identity(files=files, texts=texts), environment()
     inline = options.settings.executor == "inline"
     return RunContext(
         run=run,

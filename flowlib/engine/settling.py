@@ -51,7 +51,7 @@ class Settling:
         self.scheduler = Scheduler(executor.capacity, decides=context.store is not None)
         self.values = Values(graph, context.store, self.scheduler, frozenset(self.targets), planner.outputs)
         self._announcer = Announcer(graph, context.emitter, context.clock, context.first_id)
-        self._ledger = Ledger(context.store, context.clock, self._announcer)
+        self._ledger = Ledger(context.store, context.clock, self._announcer, context.identity)
         self._expansions = Expansions(graph, context.settings.max_nodes)
         self._feeds = Feeds(graph, caching=context.store is not None)
         self._jobs = Jobs(context, graph, planner, self.values, self._feeds, self._expansions)
