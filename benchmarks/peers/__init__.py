@@ -16,7 +16,8 @@ runs it, keeps results in `directory` if it is a caching workload, and returns t
 | `array` | one array, kept, and a look at each of its pages | MB |
 | `waits` | n waits of 0.1 s on 8 threads | waits |
 | `unbalanced` | a (0.1 s) -> b (0.3 s) and c (0.3 s) -> d (0.1 s), then a join | - |
-| `start_up` | a new process that imports the peer and ends | - |
+| `start_up` | n new processes that import it and end | processes |
+| `ready` | as `start_up`, and what every program names is loaded | processes |
 
 `start(directory)` and `stop()`, where they exist, are a server's or a cluster's, and are not timed. Modules import only the
 standard library at the top and their peer inside functions, unless nothing works without it.

@@ -116,8 +116,9 @@ def measure(
 
 
 def _environment(directory: Path) -> dict[str, str]:
-    """Return the user's environment without flowlib's settings, and with homes that leave no trace."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FLOWLIB_", "PREFECT_", "RAY_"))}
+    """Return the user's environment without settings of who is measured, with compiled modules, and homes that leave no trace."""
+    left_out = ("FLOWLIB_", "PREFECT_", "RAY_", "PYTHONDONTWRITEBYTECODE")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     return kept | {
         "PYTHONPATH": str(ROOT),
         "FLOWLIB_STATE_DIR": str(directory / "state"),

@@ -90,7 +90,7 @@ SESSIONS = (
         warm_up=("waits", 1),
         cells=(*_cells("waits", "waits", 16), *_cells("unbalanced", "unbalanced", 5)),
     ),
-    Session(name="process", cells=_cells("start up", "start_up", 1), only=ALONE),
+    Session(name="process", cells=(*_cells("start up", "start_up", 10), *_cells("ready", "ready", 10)), only=ALONE),
     Session(
         name="memory",
         cells=(*_cells("memory", "memory", 10_000), *_cells("memory of points", "memory_of_points", 10_000)),

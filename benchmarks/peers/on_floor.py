@@ -141,8 +141,9 @@ def _sync(path: Path) -> None:
     os.close(descriptor)
 
 
-def start_up(_n: int, _directory: Path) -> None:
-    subprocess.run([sys.executable, "-c", "pass"], check=True)
+def start_up(n: int, _directory: Path) -> None:
+    for _ in range(n):
+        subprocess.run([sys.executable, "-c", "pass"], check=True)
 
 
 def before_keys(n: int, directory: Path) -> None:
