@@ -127,6 +127,8 @@ class Consequences:
 
     def _queue_all(self) -> None:
         """Let the nodes that have become ready wait for slots."""
+        if not self._ready_now:
+            return
         table, ranks = self._table, []
         nodes, self._ready_now = self._ready_now, []
         for node in nodes:

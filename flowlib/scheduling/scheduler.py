@@ -94,8 +94,9 @@ class Scheduler(Consequences):
             self._handlers[type(fact)](fact)  # type: ignore[operator]
             if self._ended_now:
                 self._settle()
+        self._queue_all()
         self._start_what_fits()
-        while self._ready_now:
+        while self._ready_now:  # what could not start after all waits for others, and may not have to
             self._queue_all()
             self._start_what_fits()
         if self._unwanted:
