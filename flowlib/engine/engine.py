@@ -73,7 +73,7 @@ class Engine:
         self.values = Values(graph, context.store, self.scheduler, frozenset(self.targets), planner.outputs)
         self._announcer = Announcer(graph, context.emitter, context.clock, context.first_id)
         self._ledger = Ledger(context.store, context.clock, self._announcer)
-        self._expansions = Expansions(graph, context.settings.max_nodes)
+        self._expansions = Expansions(graph, context)
         self._feeds = Feeds(graph, caching=context.store is not None)
         self._jobs = Jobs(context, graph, planner, self.values, self._feeds, self._expansions)
         self._context, self._planner, self._executor = context, planner, executor
@@ -219,7 +219,10 @@ class Engine:
     def _use(self, number: NodeId, entry: Entry) -> None:
         """Take a stored result as the node's."""
         self._planner.record(number, entry.output)
-        self._expansions.remember_watch(number, entry.watch)
+        if entry.watch:
+            self._expansions.remember_watch(number, entry.watch)
+            if self._context.around is not None:
+                self._context.around.add_files(entry.watch)
         self.values.stored(number, entry)
         self._ledger.release(number)
 
@@ -414,11 +417,17 @@ class Engine:
         """Note a result and hand it to the store; return the key it is stored under, None if it is not."""
         node, call = self.graph.nodes[number], self._misses.pop(number, CACHE_OFF).call
         self._record(number, outcome)
+        inner = self._context.inner_calls.pop(number, None)
         if outcome.not_kept and call.key is not None:
             self._announcer.not_kept(node, outcome.not_kept)
         if outcome.payload is None or outcome.digest is None or call.key is None:
             self._ledger.release(number)
             return None
+        if inner is not None:
+            if not inner.are_covered(node, self._planner.keys.code_version(node)):
+                self._ledger.release(number)
+                return None
+            self._expansions.remember_watch(number, inner.watch)
         flags, watch = self._expansions.flags(number), self._expansions.watch(number)
         entry = entry_of(node, call, outcome, self._context, flags=flags, watch=watch)
         self._ledger.put(number, entry, self._planner.keys.code_version(node))
@@ -447,6 +456,7 @@ class Engine:
             raise InternalError("A job ended with neither value nor error.", {"node": number}, "Please report it.")
         self._ledger.release(number)
         self._misses.pop(number, None)
+        self._context.inner_calls.pop(number, None)
         if isinstance(error, KeyboardInterrupt):
             self._context.stop.request("interrupt")
         if isinstance(error, KeyboardInterrupt) or (isinstance(error, RunStopped) and self._context.stop.cause):
@@ -456,6 +466,8 @@ class Engine:
         is_kept, value = kept_value(how, annotate(error, node), node)
         self._announcer.failed(number, outcome, kept=is_kept)
         if is_kept:
+            if self._context.around is not None:
+                self._context.around.refuse()  # failures are not stored, nor what is made of their stand-ins
             self._planner.record(number, digest_or_none(self._context, value))
             self.values.made(number, value, None)
             self._feeds.offer(number, value, self.values)
@@ -504,12 +516,12 @@ class Engine:
                 facts.append(m.ValueLost(number))
         return facts
 
-    def _grown(
-        self, ids: Sequence[NodeId], targets: tuple[NodeId, ...] = (), parent: NodeId | None = None
-    ) -> m.Grown:
+    def _grown(self, ids: Sequence[NodeId], targets: tuple[NodeId, ...] = (), parent: NodeId | None = None) -> m.Grown:
         """Prepare everything for new nodes and return the fact that they are there."""
         self._feeds.note(ids)
         self._planner.freeze(ids)
+        if self._context.around is not None:
+            self._context.around.declare(map(self.graph.nodes.__getitem__, ids), self._context.identity.digest)
         traits = [self._jobs.traits(number) for number in ids]
         for pool in {self.graph.nodes[number]._fl_policy.pool for number in ids}:
             if pool is not None:

@@ -10,6 +10,7 @@ import attrs
 from flowlib.clock import Clock, SystemClock
 from flowlib.config import Settings, environment, load_settings
 from flowlib.engine.context import Loop, RunContext, current_run
+from flowlib.engine.covered import InnerCalls
 from flowlib.engine.engine import Engine
 from flowlib.engine.failure import combined
 from flowlib.engine.flight import Circles
@@ -58,6 +59,8 @@ class RunOptions:
     """Keys being computed by the tasks that the call was made in, when the run does not join theirs."""
     circles: Circles = attrs.field(factory=Circles)
     """What the runs inside those tasks wait for."""
+    around: InnerCalls | None = None
+    """What the call that this one was made in is told, when the run does not join its run."""
 
 
 def options_from(arguments: Mapping[str, Any], **options: Any) -> RunOptions:
@@ -194,6 +197,7 @@ def open_context(options: RunOptions, stop: Stop, *, looking: bool = False) -> t
         tags=options.tags,
         chain=options.chain,
         circles=options.circles,
+        around=options.around,
     ), trouble
 
 
@@ -212,6 +216,8 @@ def _inner_context(outer: RunContext, options: RunOptions) -> tuple[RunContext, 
         emitter=Emitter(observers, outer=outer.emitter) if observers else outer.emitter,
         pool=None if own.get("executor") == "inline" else outer.pool,
         chain=current_chain(),
+        around=current_inner_calls(),
+        inner_calls={},
         loop=Loop(outer.loop),
         stop=Stop(outer.stop),
         is_inner=True,
@@ -226,6 +232,16 @@ def current_chain() -> frozenset[Key]:
     if outer is None or job is None:
         return frozenset()
     return outer.chain | {job.key} if job.key is not None else outer.chain
+
+
+def current_inner_calls() -> InnerCalls | None:
+    """Return what is to be told of the calls that the calling code makes; None where nothing stored depends on them."""
+    outer, job = current_run.get(), running_job.get()
+    if outer is None or job is None:
+        return None
+    if job.key is None:  # its own result is not stored, but may be part of one that is
+        return outer.around
+    return outer.inner_calls.setdefault(job.node, InnerCalls(outer.around))
 
 
 def planner_for(graph: Graph, context: RunContext, force: Collection[str] = ()) -> Planner:
