@@ -15,6 +15,7 @@ from flowlib.engine.covered import InnerCalls
 from flowlib.engine.flight import Circles
 from flowlib.engine.observe import Emitter
 from flowlib.engine.stop import Stop
+from flowlib.engine.stores import Use
 from flowlib.execution.threads import ThreadPool
 from flowlib.hashing.identity import Identity
 from flowlib.history.log import RunLog
@@ -69,6 +70,8 @@ class RunContext:
     run: RunId
     settings: Settings
     store: Store | None
+    use: Use | None = None
+    """Keeps the store open."""
     identity: Identity
     keys: KeyMaker
     clock: Clock

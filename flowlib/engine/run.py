@@ -173,7 +173,7 @@ def open_context(options: RunOptions, stop: Stop, *, looking: bool = False) -> t
     outer = current_run.get()
     if outer is not None and running_job.get() is not None:
         return _inner_context(outer, options)
-    store, trouble = store_for(options.cache, options.settings, looking=looking)
+    store, trouble, use = store_for(options.cache, options.settings, looking=looking)
     run = new_run_id(options.clock.now())
     observers = list(options.observers)
     root = getattr(store, "root", None)
@@ -187,6 +187,7 @@ def open_context(options: RunOptions, stop: Stop, *, looking: bool = False) -> t
         run=run,
         settings=options.settings,
         store=store,
+        use=use,
         identity=identity,
         keys=KeyMaker(identity, environ),
         clock=options.clock,
@@ -204,14 +205,15 @@ def open_context(options: RunOptions, stop: Stop, *, looking: bool = False) -> t
 def _inner_context(outer: RunContext, options: RunOptions) -> tuple[RunContext, str]:
     """Return the parts of a run inside a task: those of the outer run, but for what the call says otherwise."""
     own = {name: getattr(options.settings, name) for name in _INNER_SETTINGS if name in options.given}
-    store, trouble = outer.store, ""
+    store, trouble, use = outer.store, "", outer.use
     if options.cache is not None and options.cache is not True:
-        store, trouble = store_for(options.cache, options.settings)
+        store, trouble, use = store_for(options.cache, options.settings)
     observers = [observer for observer in options.observers if not getattr(observer, "notices_only", False)]
     context = attrs.evolve(
         outer,
         settings=attrs.evolve(outer.settings, **own),
         store=store,
+        use=use,
         keys=outer.keys.for_inner_run(),
         emitter=Emitter(observers, outer=outer.emitter) if observers else outer.emitter,
         pool=None if own.get("executor") == "inline" else outer.pool,
