@@ -11,13 +11,15 @@ import attrs
 
 from flowlib.clock import Clock
 from flowlib.config import Settings
+from flowlib.engine.covered import InnerCalls
 from flowlib.engine.flight import Circles
 from flowlib.engine.observe import Emitter
 from flowlib.engine.stop import Stop
+from flowlib.engine.stores import Use
 from flowlib.execution.threads import ThreadPool
 from flowlib.hashing.identity import Identity
 from flowlib.history.log import RunLog
-from flowlib.ids import Key, RunId
+from flowlib.ids import Key, NodeId, RunId
 from flowlib.planning.key import KeyMaker
 from flowlib.store.base import Store
 
@@ -68,6 +70,8 @@ class RunContext:
     run: RunId
     settings: Settings
     store: Store | None
+    use: Use | None = None
+    """Keeps the store open."""
     identity: Identity
     keys: KeyMaker
     clock: Clock
@@ -84,6 +88,10 @@ class RunContext:
     """What the runs inside the tasks of this run wait for."""
     loop: Loop = attrs.field(factory=Loop)
     """Where the run's engine works."""
+    around: InnerCalls | None = None
+    """Told what the calls of this run depend on: those of the call that the run was made in."""
+    inner_calls: dict[NodeId, InnerCalls] = attrs.field(factory=dict)
+    """The inner calls of those calls of this run that made any and have not been kept yet."""
     is_inner: bool = False
     first_id: int = 0
     """Where this run's node ids start in the event stream."""

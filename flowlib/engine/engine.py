@@ -194,7 +194,10 @@ class Engine(Settling):
     def _use(self, number: NodeId, entry: Entry) -> None:
         """Take a stored result as the node's."""
         self._planner.record(number, entry.output)
-        self._expansions.remember_watch(number, entry.watch)
+        if entry.watch:
+            self._expansions.remember_watch(number, entry.watch)
+            if self._context.around is not None:
+                self._context.around.add_files(entry.watch)
         self.values.stored(number, entry)
         self._ledger.release(number)
 

@@ -1,28 +1,27 @@
 """Graphs that grow at run time: a task returned nodes, and they take its place.
 
-The outer call is stored under its own key with the value that its nodes made, but only if that key *covers* them: every
-inner node must have a key of its own, and its task must be among the tasks that the outer code reaches. Files that inner
-calls declare are kept as a watch list and digested again before each hit. What is not covered is not stored, and the
-outer task simply runs again, while its inner nodes hit one by one.
+The outer call is stored under its own key with the value that its nodes made, but only if that key covers them (see
+`covered`) and every inner node is stored under a key of its own. What is not covered is not stored, and the outer task
+simply runs again, while its inner nodes hit one by one.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from flowlib.engine.context import RunContext
+from flowlib.engine.covered import InnerCalls, Watch
 from flowlib.engine.results import NO_FLAGS
-from flowlib.errors import ExpansionLimit, FlowError, TaskMisused
-from flowlib.graph.args import ATOMS, children, targets_of
+from flowlib.errors import ExpansionLimit, TaskMisused
+from flowlib.graph.args import targets_of
 from flowlib.graph.graph import Graph
-from flowlib.graph.node import Node, site_of
-from flowlib.hashing.file import Dir, File
-from flowlib.ids import Digest, NodeId
+from flowlib.graph.node import site_of
+from flowlib.ids import NodeId
 from flowlib.planning.key import KeyMaker
 
 _MAX_DEPTH = 10_000
 """Tasks returning nodes that return nodes ...: deeper than this is taken for an endless recursion."""
 
 _EXPANDED = frozenset({"expanded"})
-Watch = tuple[tuple[str, Digest], ...]
 
 
 class Expansions:
@@ -33,11 +32,12 @@ class Expansions:
         children: The nodes in what it returned.
     """
 
-    def __init__(self, graph: Graph, max_nodes: int) -> None:
+    def __init__(self, graph: Graph, context: RunContext) -> None:
         self.returned: dict[NodeId, Any] = {}
         self.children: dict[NodeId, tuple[NodeId, ...]] = {}
         self._graph = graph
-        self._max_nodes = max_nodes
+        self._context = context
+        self._max_nodes = context.settings.max_nodes
         self._parent: dict[NodeId, NodeId] = {}
         self._depth: dict[NodeId, int] = {}
         self._inner: dict[NodeId, list[NodeId]] = {}
@@ -66,7 +66,10 @@ class Expansions:
             self._depth[inner] = depth
         self.returned[number] = returned
         self.children[number] = tuple(self._graph.id_of(node) for node in nodes)
-        self._inner[number] = new
+        self._inner[number] = self._needed(self.children[number])
+        if self._context.store is not None:
+            calls = self._context.inner_calls.setdefault(number, InnerCalls(self._context.around))
+            calls.declare(map(self._graph.nodes.__getitem__, self._inner[number]), self._context.identity.digest)
         return new, self.children[number]
 
     def flags(self, number: NodeId) -> frozenset[str]:
@@ -74,37 +77,38 @@ class Expansions:
         return _EXPANDED if number in self.returned else NO_FLAGS
 
     def watch(self, number: NodeId) -> Watch:
-        """Return the files an expanded node's value depends on beyond its key."""
+        """Return the files a node's value depends on beyond its key."""
         return self._watch.get(number, ())
 
     def remember_watch(self, number: NodeId, watch: Watch) -> None:
-        """Take over the watch list of a stored result, so that an outer result can inherit it."""
+        """Take note of the watch list of a stored result, so that an outer result can inherit it."""
         if watch:
             self._watch[number] = watch
 
-    def is_covered(
-        self, number: NodeId, keys: KeyMaker, has_key: Callable[[NodeId], bool], digest: Callable[[Any], Digest]
-    ) -> bool:
-        """Whether the outer key and a watch list account for everything below; fills the watch list."""
-        version = keys.code_version(self._graph.nodes[number])
-        reached = version.tasks if version is not None else None
-        watch: dict[str, Digest] = {}
+    def is_covered(self, number: NodeId, keys: KeyMaker, has_key: Callable[[NodeId], bool]) -> bool:
+        """Whether the outer key and a watch list account for everything below; completes the watch list."""
+        calls = self._context.inner_calls.get(number)
+        if calls is None:
+            return False
         for inner in self._inner_nodes(number):
-            node = self._graph.nodes[inner]
-            task, policy = node._fl_task, node._fl_policy
-            is_known = reached is None or bool(task.own_code) or task.name in reached
-            if not is_known or policy.ttl is not None or policy.env or not has_key(inner):
+            if not has_key(inner):
                 return False
-            watch.update(self._watch.get(inner, ()))
-            try:
-                watch.update({str(file.path): digest(file) for file in _files_in(node._fl_args)})
-            except FlowError:
-                return False
-        self._watch[number] = tuple(sorted(watch.items()))
-        return True
+            calls.add_files(self._watch.get(inner, ()))
+        node = self._graph.nodes[number]
+        return calls.are_covered(node, keys.code_version(node))
+
+    def _needed(self, children: Iterable[NodeId]) -> list[NodeId]:
+        """Return nodes and all that they need, which may have been in the graph before."""
+        stack, seen = [*children], set[NodeId]()
+        while stack:
+            inner = stack.pop()
+            if inner not in seen:
+                seen.add(inner)
+                stack.extend(self._graph.dependencies[inner])
+        return sorted(seen)
 
     def _inner_nodes(self, number: NodeId) -> Iterable[NodeId]:
-        stack = [*self._inner[number], *self.children[number]]
+        stack = [*self._inner[number]]
         seen: set[NodeId] = set()
         while stack:
             inner = stack.pop()
@@ -126,13 +130,3 @@ class Expansions:
             {"limit": f"max_nodes={self._max_nodes}, {_MAX_DEPTH} levels", "path": "\nreturned by ".join(path)},
             "Give the recursion an end, or raise the limit: flowlib.configure(max_nodes=...).",
         )
-
-
-def _files_in(args: tuple[Any, ...]) -> Iterable[File | Dir]:
-    stack = list(args)
-    while stack:
-        item = stack.pop()
-        if isinstance(item, (File, Dir)):
-            yield item
-        elif type(item) not in ATOMS and type(item) is not Node:
-            stack.extend(children(item) or ())

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 
 from flowlib.engine.context import current_run
-from flowlib.engine.run import RunOptions, current_chain, execute
+from flowlib.engine.run import RunOptions, current_chain, current_inner_calls, execute
 from flowlib.engine.stop import Stop
 from flowlib.errors import FlowWarning
 from flowlib.events import Event, EventBatch, RunFinished, RunStatus
@@ -64,7 +64,9 @@ class Run(Generic[R]):
         self._future: Future[R] = Future()
         circles = options.circles if outer is None else outer.circles
         observers = (*options.observers, self._recorder)
-        options = attrs.evolve(options, observers=observers, chain=current_chain(), circles=circles)
+        options = attrs.evolve(
+            options, observers=observers, chain=current_chain(), circles=circles, around=current_inner_calls()
+        )
         run = copy_context().run
         self._thread = threading.Thread(target=run, args=(self._run, options), name="flowlib-run", daemon=True)
         self._thread.start()

@@ -138,7 +138,7 @@ class Jobs:
         if without_value is not None:
             return Job.failing(number, node._fl_task, node._fl_policy, ChildEnded(without_value))
         has_key = miss.call.key is not None and self._expansions.is_covered(
-            number, self._planner.keys, lambda n: self._values.key_of(n) is not None, self._context.identity.digest
+            number, self._planner.keys, lambda n: self._values.key_of(n) is not None
         )
         return Job.assembling(
             number,

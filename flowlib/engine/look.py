@@ -22,11 +22,11 @@ def explain_target(target: Any, options: RunOptions) -> tuple[Explanation, ...]:
     Raises:
         FlowError: There is no node in the target.
     """
-    plan, graph, planner, store = _planned(target, options)
+    plan, graph, planner, context = _planned(target, options)
     nodes = targets_of(target)
     if not nodes:
         raise FlowError("There is no node to explain.", {"target": type(target).__name__}, "Pass what a task returned.")
-    return tuple(explain(graph.id_of(node), plan, graph, planner, store) for node in nodes)
+    return tuple(explain(graph.id_of(node), plan, graph, planner, context.store) for node in nodes)
 
 
 def _planned(target: Any, options: RunOptions) -> Any:
@@ -35,4 +35,4 @@ def _planned(target: Any, options: RunOptions) -> Any:
     planner = planner_for(graph, context, options.force)
     store = context.store
     plan = preview(graph, planner, lambda task: store.stats(task) if store else None, options.settings.n_workers)
-    return plan, graph, planner, store
+    return plan, graph, planner, context

@@ -10,6 +10,7 @@ import attrs
 from flowlib.clock import Clock, SystemClock
 from flowlib.config import Settings, environment, load_settings
 from flowlib.engine.context import Loop, RunContext, current_run
+from flowlib.engine.covered import InnerCalls
 from flowlib.engine.engine import Engine
 from flowlib.engine.failure import combined
 from flowlib.engine.flight import Circles
@@ -58,6 +59,8 @@ class RunOptions:
     """Keys being computed by the tasks that the call was made in, when the run does not join theirs."""
     circles: Circles = attrs.field(factory=Circles)
     """What the runs inside those tasks wait for."""
+    around: InnerCalls | None = None
+    """What the call that this one was made in is told, when the run does not join its run."""
 
 
 def options_from(arguments: Mapping[str, Any], **options: Any) -> RunOptions:
@@ -170,7 +173,7 @@ def open_context(options: RunOptions, stop: Stop, *, looking: bool = False) -> t
     outer = current_run.get()
     if outer is not None and running_job.get() is not None:
         return _inner_context(outer, options)
-    store, trouble = store_for(options.cache, options.settings, looking=looking)
+    store, trouble, use = store_for(options.cache, options.settings, looking=looking)
     run = new_run_id(options.clock.now())
     observers = list(options.observers)
     root = getattr(store, "root", None)
@@ -185,6 +188,7 @@ def open_context(options: RunOptions, stop: Stop, *, looking: bool = False) -> t
         run=run,
         settings=options.settings,
         store=store,
+        use=use,
         identity=identity,
         keys=KeyMaker(identity, environ),
         clock=options.clock,
@@ -195,24 +199,28 @@ def open_context(options: RunOptions, stop: Stop, *, looking: bool = False) -> t
         tags=options.tags,
         chain=options.chain,
         circles=options.circles,
+        around=options.around,
     ), trouble
 
 
 def _inner_context(outer: RunContext, options: RunOptions) -> tuple[RunContext, str]:
     """Return the parts of a run inside a task: those of the outer run, but for what the call says otherwise."""
     own = {name: getattr(options.settings, name) for name in _INNER_SETTINGS if name in options.given}
-    store, trouble = outer.store, ""
+    store, trouble, use = outer.store, "", outer.use
     if options.cache is not None and options.cache is not True:
-        store, trouble = store_for(options.cache, options.settings)
+        store, trouble, use = store_for(options.cache, options.settings)
     observers = [observer for observer in options.observers if not getattr(observer, "notices_only", False)]
     context = attrs.evolve(
         outer,
         settings=attrs.evolve(outer.settings, **own),
         store=store,
+        use=use,
         keys=outer.keys.for_inner_run(),
         emitter=Emitter(observers, outer=outer.emitter) if observers else outer.emitter,
         pool=None if own.get("executor") == "inline" else outer.pool,
         chain=current_chain(),
+        around=current_inner_calls(),
+        inner_calls={},
         loop=Loop(outer.loop),
         stop=Stop(outer.stop),
         is_inner=True,
@@ -227,6 +235,16 @@ def current_chain() -> frozenset[Key]:
     if outer is None or job is None:
         return frozenset()
     return outer.chain | {job.key} if job.key is not None else outer.chain
+
+
+def current_inner_calls() -> InnerCalls | None:
+    """Return what is to be told of the calls that the calling code makes; None where nothing stored depends on them."""
+    outer, job = current_run.get(), running_job.get()
+    if outer is None or job is None:
+        return None
+    if job.key is None:  # its own result is not stored, but may be part of one that is
+        return outer.around
+    return outer.inner_calls.setdefault(job.node, InnerCalls(outer.around))
 
 
 def planner_for(graph: Graph, context: RunContext, force: Collection[str] = ()) -> Planner:

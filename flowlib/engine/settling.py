@@ -52,7 +52,7 @@ class Settling:
         self.values = Values(graph, context.store, self.scheduler, frozenset(self.targets), planner.outputs)
         self._announcer = Announcer(graph, context.emitter, context.clock, context.first_id)
         self._ledger = Ledger(context.store, context.clock, self._announcer, context.identity)
-        self._expansions = Expansions(graph, context.settings.max_nodes)
+        self._expansions = Expansions(graph, context)
         self._feeds = Feeds(graph, caching=context.store is not None)
         self._jobs = Jobs(context, graph, planner, self.values, self._feeds, self._expansions)
         self._batches = Batches(executor, graph)
@@ -66,6 +66,8 @@ class Settling:
         """Prepare everything for new nodes and return the fact that they are there."""
         self._feeds.note(ids)
         self._planner.freeze(ids)
+        if self._context.around is not None:
+            self._context.around.declare(map(self.graph.nodes.__getitem__, ids), self._context.identity.digest)
         traits = [self._jobs.traits(number) for number in ids]
         for pool in {self.graph.nodes[number]._fl_policy.pool for number in ids}:
             if pool is not None:
@@ -181,11 +183,17 @@ class Settling:
         """Note a result and return its entry; None, and no claim any more, if it is not stored."""
         node = self.graph.nodes[number]
         self._record(number, outcome)
+        inner = self._context.inner_calls.pop(number, None)
         if outcome.not_kept and call.key is not None:
             self._announcer.not_kept(node, outcome.not_kept)
         if outcome.payload is None or outcome.digest is None or call.key is None:
             self._ledger.release(number)
             return None
+        if inner is not None:
+            if not inner.are_covered(node, self._planner.keys.code_version(node)):
+                self._ledger.release(number)
+                return None
+            self._expansions.remember_watch(number, inner.watch)
         flags, watch = self._expansions.flags(number), self._expansions.watch(number)
         return entry_of(node, call, outcome, self._context, flags=flags, watch=watch)
 
@@ -212,6 +220,7 @@ class Settling:
             raise InternalError("A job ended with neither value nor error.", {"node": number}, "Please report it.")
         self._ledger.release(number)
         self._misses.pop(number, None)
+        self._context.inner_calls.pop(number, None)
         if isinstance(error, KeyboardInterrupt):
             self._context.stop.request("interrupt")
         if isinstance(error, KeyboardInterrupt) or (isinstance(error, RunStopped) and self._context.stop.cause):
@@ -221,6 +230,8 @@ class Settling:
         is_kept, value = kept_value(how, annotate(error, node), node)
         self._announcer.failed(number, outcome, kept=is_kept)
         if is_kept:
+            if self._context.around is not None:
+                self._context.around.refuse()  # failures are not stored, nor what is made of their stand-ins
             self._planner.record(number, digest_or_none(self._context, value))
             self.values.made(number, value, None)
             self._feeds.offer(number, value, self.values)

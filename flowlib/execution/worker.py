@@ -23,7 +23,7 @@ from flowlib.graph.policy import Policy
 from flowlib.graph.task import Task
 from flowlib.hashing.digest import digest_bytes, size_bytes
 from flowlib.hashing.identity import Identity
-from flowlib.ids import Digest, Key
+from flowlib.ids import Digest, Key, NodeId
 from flowlib.store.base import BlobLost, Entry, NotKept, Payload, Store
 
 _PICKLED = frozenset({"pickle5", "cloudpickle"})
@@ -38,6 +38,8 @@ _REDUCE_BATCH = 256
 class Running(Protocol):
     """A call that is being made, as far as runs inside it care."""
 
+    @property
+    def node(self) -> NodeId: ...
     @property
     def task(self) -> Task[..., Any]: ...
     @property

@@ -55,7 +55,7 @@ def refuse_hidden(objects: list[Any], where: str, whole: Any = None) -> None:
         if type(item) in ATOMS or id(item) in seen or depth > _DEPTH:
             continue
         seen[id(item)] = item  # kept: the id of an object that is gone may come back as another's
-        for template, key, child in _visible(item):
+        for template, key, child in visible(item):
             if type(child) not in ATOMS:
                 stack.append((child, _Step(template, key, path), depth + 1))
 
@@ -101,7 +101,7 @@ def _way_to(part: Any, whole: Any) -> str:
             return _text_of(path)
         if type(item) not in ATOMS and id(item) not in seen and children(item) is not None:
             seen[id(item)] = item
-            stack.extend((child, _Step(template, key, path)) for template, key, child in _visible(item))
+            stack.extend((child, _Step(template, key, path)) for template, key, child in visible(item))
     return ""
 
 
@@ -117,7 +117,7 @@ _Seen = Iterator[tuple[str, object, Any]]
 """(template of the path's step, its key, object)"""
 
 
-def _visible(item: Any) -> _Seen:
+def visible(item: Any) -> _Seen:
     """Yield what can be seen inside an object without calling its code."""
     if isinstance(item, FunctionType):
         yield from _in_function(item)

@@ -12,6 +12,7 @@ that came through a fork starts afresh in the child: it shares no lock, no conne
 import contextlib
 import os
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -31,7 +32,7 @@ from flowlib.store.memo import StoredFileMemo
 from flowlib.store.notices import Notices
 from flowlib.store.opening import StoreOptions, open_directory, unusable
 from flowlib.store.records import Records
-from flowlib.store.replay import Get
+from flowlib.store.replay import Derive, Get
 from flowlib.store.waiting import Batch, Waiting
 
 __all__ = ["LocalStore", "StoreOptions", "open_store"]
@@ -51,6 +52,17 @@ def open_store(path: str | os.PathLike[str], options: StoreOptions) -> "LocalSto
         return LocalStore(root, options, mac)
     except (IndexBusy, OSError) as error:
         raise unusable(root, str(error), "Free space or repair permissions, or choose another directory.") from error
+
+
+def _derive_of(store: "LocalStore") -> Derive:
+    """Return the store's way to derive records, without a circle: a closed store's files are let go of with it."""
+    this = weakref.ref(store)
+
+    def derive(bodies: Mapping[str, bytes], get: Get) -> Mapping[str, bytes]:
+        store = this()
+        return store._derive(bodies, get) if store is not None else {}
+
+    return derive
 
 
 class LocalStore:
@@ -78,7 +90,7 @@ class LocalStore:
             self.mac,
             self.locks,
             self._notices,
-            self._derive,
+            _derive_of(self),
             sync=self.options.fsync != "off",
             network=network,
         )
