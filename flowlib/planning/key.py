@@ -7,15 +7,6 @@ the canonical digest of its value or, for a node, the digest of that node's outp
 Cost: about 3 microseconds for a call with one or two scalars or nodes as arguments. Everything before the arguments is
 hashed once for each task (`shared.TaskPart`); a call copies that state and adds its arguments in one update.
 
-Recipes: a second name of a call, made of the *recipes* of the nodes it needs instead of their outputs, so that it is known
-before anything is looked up. It may be used for one thing: to recognise, with one look-up for each target, a graph whose
-results were all found before (a deep constructive trace). Whoever files a result under a recipe makes sure that every
-result beneath it was computed or found as such: no failure, no stand-in for one, nothing forced, no watched file, nothing
-that was not stored. An unknown recipe says nothing: the content keys decide then, and keep early cut-off. No call of a
-task that is not cached has a recipe, nor one with a ttl (it could be old while what stands on it looks new), and none of
-these above; declared environment variables and the contents of `File` arguments are in the recipe by value. All nodes a
-call was given count, those in ignored arguments too.
-
 Invariant: all or nothing. If any part cannot be computed there is no key, and the reason is kept instead.
 """
 
@@ -168,35 +159,12 @@ class KeyMaker:
         whole.update(encoded)
         return CallKey(whole.hexdigest(), shared.parts, "", None, shared.weak, shared.labels, digests)
 
-    def recipe_of(self, node: Node, recipe_of_dep: Callable[[Node], Key | None]) -> Key | None:
-        """Return the recipe of a node, None if it has none; see the module for what it may be used for.
-
-        Args:
-            node: The call.
-            recipe_of_dep: The recipe of a node it depends on; None when that has none.
-
-        Cost: that of a key.
-        """
-        shared = self._task_part(node)
-        if shared.recipe_prefix is None:
-            return None
-        recipes = [recipe_of_dep(dep) for dep in node._fl_deps]
-        if None in recipes:
-            return None
-        try:
-            encoded = self._arguments(node, shared, recipe_of_dep, [])
-        except Exception:  # as for the key: the reason is told there
-            return None
-        whole = shared.recipe_prefix.copy()
-        whole.update(encoded + "".join(recipes).encode())  # type: ignore[arg-type]
-        return Key(whole.hexdigest())
-
     def _arguments(
         self, node: Node, shared: TaskPart, name_of: Callable[[Node], str | None], digests: list[str]
     ) -> bytes:
         """Return the arguments of a call as they enter a key, and list what stands for each in `digests`.
 
-        `name_of` says what stands for a node: the digest of its output, or its recipe.
+        `name_of` says what stands for a node: the digest of its output.
         """
         pieces: list[bytes] = []
         for field, value in zip(shared.fields, node._fl_args, strict=True):

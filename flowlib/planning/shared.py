@@ -17,9 +17,6 @@ from flowlib.hashing.identity import Identity
 SCHEME = b"flowlib-key-1"
 """Changes only together with the golden keys in the tests and a line in the changelog."""
 
-RECIPE_SCHEME = b"flowlib-recipe-1"
-"""Keeps recipes apart from keys; changes whenever `SCHEME` does."""
-
 
 @attrs.frozen(kw_only=True)
 class TaskPart:
@@ -27,7 +24,6 @@ class TaskPart:
 
     Attributes:
         prefix: The SHA-256 of everything in a key before the arguments; copied for each call.
-        recipe_prefix: The same for recipes; None if the task's calls have none.
         parts: The named parts of the key that are not arguments.
         fields: For each parameter the encoded name, None if it does not enter the key.
         labels: For each parameter that enters the key, what it is called among the parts.
@@ -37,7 +33,6 @@ class TaskPart:
     """
 
     prefix: Any
-    recipe_prefix: Any
     parts: Mapping[str, str]
     fields: tuple[bytes | None, ...]
     labels: tuple[str, ...]
@@ -66,7 +61,6 @@ def make_task_part(task: Task[..., Any], policy: Policy, identity: Identity, env
     names = task.signature.names
     return TaskPart(
         prefix=hashlib.sha256(SCHEME + head),
-        recipe_prefix=None if uncacheable or policy.ttl is not None else hashlib.sha256(RECIPE_SCHEME + head),
         parts=parts,
         fields=tuple(None if name in ignored else _field(name) for name in names),
         labels=tuple(f"arg:{name}" for name in names if name not in ignored),
