@@ -113,10 +113,18 @@ class RunContext:
         if self.log is not None and self.log.is_due(self.clock.now()):
             self.write_log()
 
-    def call(self, fn: Callable[[], Any]) -> Any:
-        """Call a function so that `flowlib.run` inside it joins this run."""
+    def write_log_if_held_up(self) -> None:
+        """Write to the log if the calling code is about to keep everybody else from doing so."""
         if self.loop.holds_up_all:
-            self.write_log()  # until the function returns, nobody else would
+            self.write_log()
+
+    def call(self, fn: Callable[[], Any]) -> Any:
+        """Call a function, which may take long, so that `flowlib.run` inside it joins this run."""
+        self.write_log_if_held_up()
+        return self.call_quick(fn)
+
+    def call_quick(self, fn: Callable[[], Any]) -> Any:
+        """Call a function that takes no time worth a line in the log so that `flowlib.run` inside it joins this run."""
         token = current_run.set(self)
         before = self.stop.enter_user_code(True)
         try:

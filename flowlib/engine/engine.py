@@ -243,6 +243,8 @@ class Engine(Settling):
             self._executor.submit(self._jobs.of(number, miss))
         else:
             call.is_announced = True
+            if self._context.pool is None:
+                self._context.write_log_if_held_up()
             self._executor.submit_batch(Batch([call]))
 
     def _start_quick(self, nodes: tuple[NodeId, ...]) -> list[m.Fact]:
@@ -281,6 +283,7 @@ class Engine(Settling):
             self._batches.submit(calls)
             return []
         self._ledger.commit_in_time()
+        self._context.write_log_in_time()
         return self._take(self._batches.perform(calls))  # nothing could run beside it, so to hand it over saves no time
 
     def _is_held_up(self) -> bool:

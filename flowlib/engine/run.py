@@ -262,6 +262,7 @@ def _engine(target: Any, graph: Graph, context: RunContext, options: RunOptions)
         identity=context.identity,
         clock=context.clock,
         call_in_run=context.call,
+        call_quick=context.call_quick,
         strict=context.settings.strict,
     )
     executor: Executor

@@ -21,7 +21,7 @@ from flowlib.graph.args import ATOMS
 def perform_batch(batch: Batch, worker: Worker, context: Context) -> None:
     """Make every call of a batch that is still there. Never raises for what a call does."""
     batch.is_begun = True
-    inside = context.copy().run(worker.call_in_run, copy_context)
+    inside = context.copy().run(worker.call_quick, copy_context)
     now, next_call, ended = worker.clock.monotonic, batch.waiting.popleft, batch.done.append
     thread = threading.current_thread()
     is_main = thread is threading.main_thread()
@@ -38,7 +38,7 @@ def perform_batch(batch: Batch, worker: Worker, context: Context) -> None:
         call.worker = thread.name
         try:
             if is_main:  # where a second Ctrl-C may strike, but only while the user's code runs
-                value = worker.call_in_run(partial(inside.copy().run, _make, call))
+                value = worker.call_quick(partial(inside.copy().run, _make, call))
             else:
                 value = inside.copy().run(_make, call)
         except BaseException as error:  # user code may raise anything, KeyboardInterrupt and SystemExit included

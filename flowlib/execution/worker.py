@@ -72,6 +72,8 @@ class Worker:
     clock: Clock
     call_in_run: Callable[[Callable[[], Any]], Any]
     """Calls a function inside the run's context, so that `flowlib.run` in a task joins the run."""
+    call_quick: Callable[[Callable[[], Any]], Any]
+    """The same for what takes no time."""
     strict: bool = False
     """Whether every mutable input is digested after use, a task's own copies included."""
     first_digests: dict[int, tuple[Any, Digest]] = attrs.field(factory=dict)

@@ -27,7 +27,13 @@ colour: ContextVar[str] = ContextVar("colour", default="none")
 
 
 def make_worker(store: Any = None) -> Worker:
-    return Worker(store=store, identity=Identity(), clock=SystemClock(), call_in_run=lambda call: call())
+    return Worker(
+        store=store,
+        identity=Identity(),
+        clock=SystemClock(),
+        call_in_run=lambda call: call(),
+        call_quick=lambda call: call(),
+    )
 
 
 def make_executor(kind: str, worker: Worker, n_threads: int = 4) -> Executor:
