@@ -1,9 +1,11 @@
 """The index: small sealed records by name, in one diskcache. The only importer of diskcache.
 
-Theory of operation: diskcache makes and opens the database and keeps one connection a thread; nothing of its values,
-eviction or statistics is used. Rows are read and written in batches by our own statements on its table, which costs a
-third of `Cache.set` inside `transact`. Names start with a letter and a colon: `e:` entry by key, `r:` latest keys by
-task, `s:` statistics by task, `t:` text by name, `f:` digest by file path, `p:` how far a pack has been taken in.
+Theory of operation: diskcache makes the database, checks it and brings it up to date; nothing of its values, eviction
+or statistics is used. Rows are read and written in batches by our own statements on its table, which costs a third of
+`Cache.set` inside `transact`. Each thread has a connection of its own, closed when the thread ends or the index is let
+go of, whichever is first: until then somebody may be using it. Names start with a letter and a colon: `e:` entry by
+key, `r:` latest keys by task, `s:` statistics by task, `t:` text by name, `f:` digest by file path, `p:` how far a pack
+has been taken in.
 
 Rules: every write holds the write lock (see `leases`) around the whole transaction and the checkpoint it may
 cause, and so do opening and closing: no two processes write or checkpoint at once, so nobody waits inside SQLite, and
@@ -14,6 +16,8 @@ Invariant: a method raises only `IndexLost` (not a usable database: start a new 
 """
 
 import contextlib
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +26,6 @@ from flowlib.store.files import Files
 
 if TYPE_CHECKING:
     import sqlite3
-
-    import diskcache
 
 _SETTINGS = {
     "eviction_policy": "none",
@@ -35,6 +37,7 @@ _SETTINGS = {
     "sqlite_mmap_size": 0,  # a shrunk file must be an error, not a signal
 }
 _TIMEOUT_S = 5.0
+_CACHE_PAGES = 8192
 _DATABASE = ("cache.db", "cache.db-wal", "cache.db-shm", "cache.db-journal")
 _BATCHES = (256, 16, 1)  # few statement texts, so that each is compiled once
 _PAGE_ROWS = 1000
@@ -66,16 +69,12 @@ class Index:
             IndexBusy: It cannot be opened now.
         """
         self._directory, self._files, self._lock = directory, files, lock
-        settings = {
-            **_SETTINGS,
-            "sqlite_journal_mode": "delete" if network else "wal",
-            "sqlite_synchronous": 1
-            if sync
-            else 0,  # 1: the database survives a power cut, the log has its last records
-        }
+        self._synchronous = int(sync)  # 1: the database survives a power cut, the log has its last records
+        self._threads = threading.local()
+        self._aside: list[sqlite3.Connection] = []
         with _translated(), lock():
             self._check_files()
-            self._cache = self._open(settings)
+            self._open({**_SETTINGS, "sqlite_journal_mode": "delete" if network else "wal"})
             self._make_private()
             self._identity = self._inode()
 
@@ -97,19 +96,47 @@ class Index:
             if name in _DATABASE and not self._files.is_ordinary(self._directory / name):
                 raise IndexLost(f"{name} is not an ordinary file")
 
-    def _open(self, settings: Mapping[str, object]) -> "diskcache.Cache":
+    def _open(self, settings: Mapping[str, object]) -> None:
         import sqlite3
 
         import diskcache
 
+        cache = diskcache.Cache.__new__(diskcache.Cache)  # apart from __init__, which leaves a connection if it fails
         try:
-            cache = diskcache.Cache(str(self._directory), timeout=_TIMEOUT_S, **settings)
-            cache._con.execute("SELECT value FROM Cache WHERE raw = 1 AND key = ''").fetchone()
+            cache.__init__(str(self._directory), timeout=_TIMEOUT_S, sqlite_synchronous=self._synchronous, **settings)
+            self.connection.execute("SELECT value FROM Cache WHERE raw = 1 AND key = ''").fetchone()
         except (sqlite3.Error, OSError):
             raise
         except Exception as error:  # settings that someone else wrote into the database
             raise IndexLost(f"{type(error).__name__}: {error}") from error
-        return cache
+        finally:
+            with contextlib.suppress(AttributeError):  # it did not get as far as having any
+                cache.close()
+
+    @property
+    def connection(self) -> "sqlite3.Connection":
+        """This thread's connection, opened when it is first asked for."""
+        own: _Own | None = getattr(self._threads, "own", None)
+        if own is None:
+            own = self._threads.own = _Own(self._connect(), self._aside)
+        return own.connection
+
+    def _connect(self) -> "sqlite3.Connection":
+        import sqlite3
+
+        connection = sqlite3.connect(
+            self._directory / _DATABASE[0],
+            timeout=_TIMEOUT_S,
+            isolation_level=None,  # transactions begin where we say
+            check_same_thread=False,  # each is used by one thread, but whoever lets go of the index last closes it
+        )
+        try:
+            for pragma in (f"synchronous = {self._synchronous}", f"cache_size = {_CACHE_PAGES}", "mmap_size = 0"):
+                connection.execute(f"PRAGMA {pragma}").close()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _make_private(self) -> None:
         for name in _DATABASE:
@@ -120,7 +147,7 @@ class Index:
         """Return the records among `names`. Cost: 2 us a name, in batches of 256."""
         found: list[tuple[str, bytes]] = []
         with _translated():
-            connection = self._cache._con
+            connection = self.connection
             at = 0
             while at < len(names):
                 size = next(size for size in _BATCHES if size <= len(names) - at)
@@ -135,7 +162,7 @@ class Index:
         last, end = prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)
         while True:
             with _translated():
-                rows = self._cache._con.execute(_PAGE, (last, end)).fetchall()
+                rows = self.connection.execute(_PAGE, (last, end)).fetchall()
             yield from ((name, value) for name, value in rows if type(value) is bytes and type(name) is str)
             if len(rows) < _PAGE_ROWS:
                 return
@@ -147,7 +174,7 @@ class Index:
         Cost: about 3 us a record and 0.1 ms a transaction; nothing is applied if anything fails.
         """
         with _translated(), self._lock():
-            connection = self._cache._con
+            connection = self.connection
             connection.execute("BEGIN IMMEDIATE")
             try:
                 put, remove = change()
@@ -163,15 +190,31 @@ class Index:
         """Say whether the database holds together, by reading all of it."""
         try:
             with _translated():
-                self._cache._con.execute(_PAGE, ("e:", "e;")).fetchone()
-                return bool(self._cache._con.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+                self.connection.execute(_PAGE, ("e:", "e;")).fetchone()
+                return bool(self.connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
         except (IndexLost, IndexBusy):
             return False
 
     def close(self) -> None:
-        """Close this thread's connection; those of other threads close with their threads."""
+        """Close this thread's connection; those of other threads close with their threads, or with the index."""
         with contextlib.suppress(IndexLost, IndexBusy), _translated(), self._lock():
-            self._cache.close()
+            own: _Own | None = vars(self._threads).pop("own", None)
+            if own is not None:
+                own.connection.close()
+
+
+class _Own:
+    """What a thread keeps of an index: its connection. In the child of a fork it is put `aside`, not closed."""
+
+    def __init__(self, connection: "sqlite3.Connection", aside: "list[sqlite3.Connection]") -> None:
+        self.connection = connection
+        self._aside, self._getpid, self._pid = aside, os.getpid, os.getpid()
+
+    def __del__(self) -> None:
+        if self._getpid() == self._pid:
+            self.connection.close()
+        else:
+            self._aside.append(self.connection)
 
 
 @contextlib.contextmanager
