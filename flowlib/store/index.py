@@ -16,8 +16,10 @@ Invariant: a method raises only `IndexLost` (not a usable database: start a new 
 """
 
 import contextlib
+import functools
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,7 +73,7 @@ class Index:
         self._directory, self._files, self._lock = directory, files, lock
         self._synchronous = int(sync)  # 1: the database survives a power cut, the log has its last records
         self._threads = threading.local()
-        self._aside: list[sqlite3.Connection] = []
+        self._aside: set[sqlite3.Connection] = set()
         with _translated(), lock():
             self._check_files()
             self._open({**_SETTINGS, "sqlite_journal_mode": "delete" if network else "wal"})
@@ -204,17 +206,29 @@ class Index:
 
 
 class _Own:
-    """What a thread keeps of an index: its connection. In the child of a fork it is put `aside`, not closed."""
+    """What a thread keeps of an index: its connection.
 
-    def __init__(self, connection: "sqlite3.Connection", aside: "list[sqlite3.Connection]") -> None:
+    A finalizer closes it, because a collection calls `__del__` in any order, and the connection's own may come first;
+    `__del__` does when the interpreter ends, where finalizers are not called.
+    """
+
+    def __init__(self, connection: "sqlite3.Connection", aside: "set[sqlite3.Connection]") -> None:
         self.connection = connection
-        self._aside, self._getpid, self._pid = aside, os.getpid, os.getpid()
+        self._let_go = functools.partial(_let_go, connection, aside, os.getpid(), os.getpid)
+        weakref.finalize(self, self._let_go).atexit = False  # threads may still be using theirs then
 
     def __del__(self) -> None:
-        if self._getpid() == self._pid:
-            self.connection.close()
-        else:
-            self._aside.append(self.connection)
+        self._let_go()
+
+
+def _let_go(
+    connection: "sqlite3.Connection", aside: "set[sqlite3.Connection]", pid: int, getpid: Callable[[], int]
+) -> None:
+    """Close a connection; in the child of a fork, put it `aside`."""
+    if getpid() == pid:
+        connection.close()
+    else:
+        aside.add(connection)
 
 
 @contextlib.contextmanager

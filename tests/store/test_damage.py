@@ -1,5 +1,6 @@
 """Whatever happens to the bytes on disk: a kept value comes back as it was, or not at all."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -280,7 +281,10 @@ def test_a_database_deleted_while_open_heals(store: LocalStore, root: Path, fill
 
 def test_sqlite_reports_what_the_index_relies_on() -> None:
     """The codes that mean a lost database are those SQLite really gives."""
-    with pytest.raises(sqlite3.OperationalError) as caught:
-        sqlite3.connect(":memory:").execute("SELECT value FROM Cache")
+    with (
+        contextlib.closing(sqlite3.connect(":memory:")) as connection,
+        pytest.raises(sqlite3.OperationalError) as caught,
+    ):
+        connection.execute("SELECT value FROM Cache")
 
     assert caught.value.sqlite_errorcode == sqlite3.SQLITE_ERROR
