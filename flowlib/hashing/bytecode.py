@@ -1,8 +1,8 @@
 """Read code objects: decode instructions, and write the form that stands in for source when there is none.
 
 The form resolves names and constants, so tables and their order do not matter; it leaves out positions, the file, the
-docstring, the code's own name and the names of locals. Constant sets are sorted by their text, because their own order
-follows the hash seed.
+docstring, the code's own name, the names of locals, and what the compiler notes of a class statement (its line, the
+attributes its methods set). Constant sets are sorted by their text, because their own order follows the hash seed.
 
 Invariant: two code objects with the same form behave alike, given equal values for the names they refer to. The form
 depends on the minor version of Python, which its head states.
@@ -25,6 +25,8 @@ _SIGNIFICANT_FLAGS = (
     | inspect.CO_ITERABLE_COROUTINE
     | inspect.CO_ASYNC_GENERATOR
 )
+# What a class statement says of itself; the last two since Python 3.13.
+_NOTES = frozenset({"__qualname__", "__firstlineno__", "__static_attributes__"})
 # Low bits of the argument of these instructions are flags; the index of the name sits above them.
 _NAME_SHIFT = {"LOAD_GLOBAL": 1, "LOAD_ATTR": 1 if sys.version_info >= (3, 12) else 0, "LOAD_SUPER_ATTR": 2}
 
@@ -126,8 +128,8 @@ def normalize_code(code: CodeType) -> CodeForm:
         if step.table in ("local", "free", "pair"):
             tokens.append(f"{step.opname} {spell(step.value)}")
         elif step.table == "const":
-            own_name = following is not None and following.value == "__qualname__"
-            tokens.append(f"{step.opname} {'-' if own_name else _constant(step.value)}")
+            noted = following is not None and following.opname == "STORE_NAME" and following.value in _NOTES
+            tokens.append(f"{step.opname} {'-' if noted else _constant(step.value)}")
         else:
             tokens.append(f"{step.opname} {step.value}")
     tokens.append(" ".join(map(spell, code.co_freevars)))  # cells are handed over in this order

@@ -26,6 +26,8 @@ _BOOKKEEPING = frozenset([
     "__class_vars__", "__private_attributes__", "model_fields", "model_computed_fields",
 ])  # fmt: skip
 _PLAIN_METACLASSES = frozenset({"builtins.type", "abc.ABCMeta", "enum.EnumType"})
+# One function for all classes, named anew for each of them (Python 3.13): its name says which class was made last.
+_SHARED = frozenset({("attr._make", "evolve"), ("dataclasses", "_replace")})
 _SUNDER = re.compile(r"_[a-z0-9]\w*_")
 
 
@@ -79,6 +81,7 @@ def _is_machinery(cls: type, name: str, member: object) -> bool:
     return isinstance(function, FunctionType) and (
         function.__code__.co_qualname.startswith("__create_fn__.<locals>.")  # dataclasses
         or function.__code__.co_filename.startswith("<attrs generated")
+        or (function.__globals__.get("__name__"), function.__code__.co_qualname) in _SHARED
     )
 
 

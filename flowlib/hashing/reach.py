@@ -109,10 +109,15 @@ class _Reader:
 
     def read(self, found: set[Reference]) -> None:
         nested: list[CodeType] = []
-        for step in instructions(self._code):
+        steps = [*instructions(self._code)]
+        inlined = {step.value for step in steps if step.opname == "LOAD_FAST_AND_CLEAR"}  # variables of comprehensions
+        cells = {*self._code.co_cellvars, *self._code.co_freevars} - inlined
+        for step in steps:
             if step.opname in _TRANSPARENT or (self._importing and step.opname in _TRANSPARENT_IN_IMPORT):
                 continue
-            if step.table == "const":
+            if step.opname in _LOAD_LOCAL and step.value in cells:
+                self._finish()  # the cell itself, for an inner function (Python 3.13); what that one reads counts
+            elif step.table == "const":
                 self._constant(step.value, nested)
             else:
                 self._step(step)

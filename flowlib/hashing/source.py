@@ -17,6 +17,7 @@ import io
 import linecache
 import operator
 import os
+import sys
 import textwrap
 import threading
 import tokenize
@@ -312,6 +313,8 @@ def _bound_names(statement: ast.stmt) -> set[str]:
         targets = [*statement.targets]
     elif isinstance(statement, ast.AnnAssign | ast.AugAssign | ast.For | ast.AsyncFor):
         targets = [statement.target]
+    elif sys.version_info >= (3, 12) and isinstance(statement, ast.TypeAlias):
+        targets = [statement.name]
     elif isinstance(statement, ast.With | ast.AsyncWith):
         targets = [item.optional_vars for item in statement.items if item.optional_vars is not None]
     elif isinstance(statement, ast.Expr):

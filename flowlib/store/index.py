@@ -1,9 +1,11 @@
 """The index: small sealed records by name, in one diskcache. The only importer of diskcache.
 
-Theory of operation: diskcache makes and opens the database and keeps one connection a thread; nothing of its values,
-eviction or statistics is used. Rows are read and written in batches by our own statements on a table of our own beside
-its own, whose triggers and second index double the cost of a row; `Cache.set` costs six times as much. Names start with a letter and a colon: `e:` entry by key, `r:` latest keys by
-task, `s:` statistics by task, `t:` text by name, `f:` digest by file path, `p:` how far a pack has been taken in.
+Theory of operation: diskcache makes the database, checks it and brings it up to date; nothing of its values, eviction
+or statistics is used. Rows are read and written in batches by our own statements on a table of our own beside its own,
+whose triggers and second index double the cost of a row; `Cache.set` costs six times as much. Each thread has a
+connection of its own, closed when the thread ends or the index is let go of, whichever is first: until then somebody may
+be using it. Names start with a letter and a colon: `e:` entry by key, `r:` latest keys by task, `s:` statistics by task,
+`t:` text by name, `f:` digest by file path, `p:` how far a pack has been taken in.
 
 Rules: every write holds the write lock (see `leases`) around the whole transaction and the checkpoint it may
 cause, and so do opening and closing: no two processes write or checkpoint at once, so nobody waits inside SQLite, and
@@ -14,6 +16,10 @@ Invariant: a method raises only `IndexLost` (not a usable database: start a new 
 """
 
 import contextlib
+import functools
+import os
+import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +29,6 @@ from flowlib.store.files import Files
 if TYPE_CHECKING:
     import sqlite3
 
-    import diskcache
-
 _SETTINGS = {
     "eviction_policy": "none",
     "cull_limit": 0,
@@ -33,9 +37,13 @@ _SETTINGS = {
     "size_limit": 1 << 62,
     "disk_min_file_size": 1 << 62,  # a record never becomes a file of its own
     "sqlite_mmap_size": 0,  # a shrunk file must be an error, not a signal
-    "sqlite_wal_autocheckpoint": 4000,  # pages, 16 MB: most pages of a growing index are written anew by every commit
 }
 _TIMEOUT_S = 5.0
+_PRAGMAS = {
+    "cache_size": 8192,
+    "mmap_size": 0,
+    "wal_autocheckpoint": 4000,  # pages, 16 MB: most pages of a growing index are written anew by every commit
+}
 _DATABASE = ("cache.db", "cache.db-wal", "cache.db-shm", "cache.db-journal")
 _BATCHES = (4, 16, 64, 256)  # few statement texts, so that each is compiled once
 _PAGE_ROWS = 1000
@@ -71,16 +79,12 @@ class Index:
             IndexBusy: It cannot be opened now.
         """
         self._directory, self._files, self._lock = directory, files, lock
-        settings = {
-            **_SETTINGS,
-            "sqlite_journal_mode": "delete" if network else "wal",
-            "sqlite_synchronous": 1
-            if sync
-            else 0,  # 1: the database survives a power cut, the log has its last records
-        }
+        self._synchronous = int(sync)  # 1: the database survives a power cut, the log has its last records
+        self._threads = threading.local()
+        self._aside: set[sqlite3.Connection] = set()
         with _translated(), lock():
             self._check_files()
-            self._cache = self._open(settings)
+            self._open({**_SETTINGS, "sqlite_journal_mode": "delete" if network else "wal"})
             self._make_private()
             self._identity = self._inode()
 
@@ -102,19 +106,47 @@ class Index:
             if name in _DATABASE and not self._files.is_ordinary(self._directory / name):
                 raise IndexLost(f"{name} is not an ordinary file")
 
-    def _open(self, settings: Mapping[str, object]) -> "diskcache.Cache":
+    def _open(self, settings: Mapping[str, object]) -> None:
         import sqlite3
 
         import diskcache
 
+        cache = diskcache.Cache.__new__(diskcache.Cache)  # apart from __init__, which leaves a connection if it fails
         try:
-            cache = diskcache.Cache(str(self._directory), timeout=_TIMEOUT_S, **settings)
-            _set_up(cache._con)
+            cache.__init__(str(self._directory), timeout=_TIMEOUT_S, sqlite_synchronous=self._synchronous, **settings)
+            _set_up(self.connection)
         except (sqlite3.Error, OSError):
             raise
         except Exception as error:  # settings that someone else wrote into the database
             raise IndexLost(f"{type(error).__name__}: {error}") from error
-        return cache
+        finally:
+            with contextlib.suppress(AttributeError):  # it did not get as far as having any
+                cache.close()
+
+    @property
+    def connection(self) -> "sqlite3.Connection":
+        """This thread's connection, opened when it is first asked for."""
+        own: _Own | None = getattr(self._threads, "own", None)
+        if own is None:
+            own = self._threads.own = _Own(self._connect(), self._aside)
+        return own.connection
+
+    def _connect(self) -> "sqlite3.Connection":
+        import sqlite3
+
+        connection = sqlite3.connect(
+            self._directory / _DATABASE[0],
+            timeout=_TIMEOUT_S,
+            isolation_level=None,  # transactions begin where we say
+            check_same_thread=False,  # each is used by one thread, but whoever lets go of the index last closes it
+        )
+        try:
+            for name, value in {**_PRAGMAS, "synchronous": self._synchronous}.items():
+                connection.execute(f"PRAGMA {name} = {value}").close()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _make_private(self) -> None:
         for name in _DATABASE:
@@ -124,7 +156,7 @@ class Index:
     def get(self, names: Sequence[str]) -> dict[str, bytes]:
         """Return the records among `names`. Cost: 5 us a name, 10 us for a single one."""
         try:
-            connection = self._cache._con
+            connection = self.connection
             if len(names) == 1:
                 found = connection.execute(_ONE, names).fetchall()
             else:
@@ -136,7 +168,7 @@ class Index:
     def version(self) -> tuple[object, int]:
         """Return what changes whenever another connection commits: another process, store or thread."""
         try:
-            connection = self._cache._con
+            connection = self.connection
             return connection, connection.execute("PRAGMA data_version").fetchone()[0]
         except Exception as error:
             raise _translation(error) from error
@@ -146,7 +178,7 @@ class Index:
         last, end = prefix, prefix[:-1] + chr(ord(prefix[-1]) + 1)
         while True:
             with _translated():
-                rows = self._cache._con.execute(_PAGE, (last, end)).fetchall()
+                rows = self.connection.execute(_PAGE, (last, end)).fetchall()
             yield from ((name, value) for name, value in rows if type(value) is bytes and type(name) is str)
             if len(rows) < _PAGE_ROWS:
                 return
@@ -158,7 +190,7 @@ class Index:
         Cost: about 3 us a record and 0.1 ms a transaction; nothing is applied if anything fails.
         """
         with _translated(), self._lock():
-            connection = self._cache._con
+            connection = self.connection
             connection.execute("BEGIN IMMEDIATE")
             try:
                 put, remove = change()
@@ -175,15 +207,43 @@ class Index:
         """Say whether the database holds together, by reading all of it."""
         try:
             with _translated():
-                self._cache._con.execute(_PAGE, ("e:", "e;")).fetchone()
-                return bool(self._cache._con.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+                self.connection.execute(_PAGE, ("e:", "e;")).fetchone()
+                return bool(self.connection.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
         except (IndexLost, IndexBusy):
             return False
 
     def close(self) -> None:
-        """Close this thread's connection; those of other threads close with their threads."""
+        """Close this thread's connection; those of other threads close with their threads, or with the index."""
         with contextlib.suppress(IndexLost, IndexBusy), _translated(), self._lock():
-            self._cache.close()
+            own: _Own | None = vars(self._threads).pop("own", None)
+            if own is not None:
+                own.connection.close()
+
+
+class _Own:
+    """What a thread keeps of an index: its connection.
+
+    A finalizer closes it, because a collection calls `__del__` in any order, and the connection's own may come first;
+    `__del__` does when the interpreter ends, where finalizers are not called.
+    """
+
+    def __init__(self, connection: "sqlite3.Connection", aside: "set[sqlite3.Connection]") -> None:
+        self.connection = connection
+        self._let_go = functools.partial(_let_go, connection, aside, os.getpid(), os.getpid)
+        weakref.finalize(self, self._let_go).atexit = False  # threads may still be using theirs then
+
+    def __del__(self) -> None:
+        self._let_go()
+
+
+def _let_go(
+    connection: "sqlite3.Connection", aside: "set[sqlite3.Connection]", pid: int, getpid: Callable[[], int]
+) -> None:
+    """Close a connection; in the child of a fork, put it `aside`."""
+    if getpid() == pid:
+        connection.close()
+    else:
+        aside.add(connection)
 
 
 def _set_up(connection: "sqlite3.Connection") -> None:

@@ -203,7 +203,6 @@ MISUSES: dict[str, Callable[[Any], object]] = {
     "delete item": lambda node: operator.delitem(node, 0),
     "add to item": lambda node: operator.setitem(node, 0, node[0] + 1),
     "path": os.fspath,
-    "Path": Path,
     "open": lambda node: io.FileIO(node),
     "pickle": pickle.dumps,
 }
@@ -251,6 +250,12 @@ def test_misuse_names_the_task_both_lines_and_both_fixes(use: str) -> None:
     assert f"{HERE}:" in caught.value.facts["used at"]
     assert "pass it to a task" in text
     assert "flowlib.run(node)" in text
+
+
+def test_a_path_is_not_made_of_a_node() -> None:
+    """`Path(node)` is a TypeError, too; since Python 3.12 in the words of pathlib, which drops ours."""
+    with pytest.raises(TypeError, match=r"^A node of task 'load' |not 'Node'$"):
+        Path(load())  # type: ignore[arg-type]
 
 
 def test_misuse_points_to_the_user_s_line() -> None:

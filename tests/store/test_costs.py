@@ -35,7 +35,7 @@ def counted(
     store = opened(files=faulty_files(note), fsync="batch", flush_count=10**6)
     monkeypatch.setattr(Mac, "_tag", counting("seal", Mac._tag))
     monkeypatch.setattr(fcntl, "lockf", counting("lock", fcntl.lockf))
-    connection = store.records.index._cache._con
+    connection = store.records.index.connection
     connection.set_trace_callback(lambda sql: done.update([f"sql {sql.split()[0]}"]))
     yield store, done
     connection.set_trace_callback(None)

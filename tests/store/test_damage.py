@@ -1,5 +1,6 @@
 """Whatever happens to the bytes on disk: a kept value comes back as it was, or not at all."""
 
+import contextlib
 import os
 import random
 import shutil
@@ -173,7 +174,7 @@ def test_a_torn_pack_keeps_all_records_before_the_tear(store: LocalStore, filled
 
 def test_damaged_rows_are_misses(store: LocalStore, filled: dict[Key, Any]) -> None:
     """1,000 mutations of entries in the index, and every row under every other key."""
-    connection = store.records.index._cache._con
+    connection = store.records.index.connection
     rows = dict(connection.execute("SELECT name, value FROM Records WHERE name LIKE 'e:%'"))
     n_found = 0
     for name, good in rows.items():
@@ -191,7 +192,7 @@ def test_damaged_rows_are_misses(store: LocalStore, filled: dict[Key, Any]) -> N
 
 def test_rows_of_other_types_are_misses(store: LocalStore, filled: dict[Key, Any]) -> None:
     """Somebody may edit the database."""
-    connection = store.records.index._cache._con
+    connection = store.records.index.connection
     for value in (None, 1, 1.5, "text", b"", b"\x01"):
         connection.execute("UPDATE Records SET value = ?", (value,))
         assert store.find(list(filled)) == {}
@@ -254,7 +255,7 @@ def test_an_unusable_database_is_rebuilt_from_the_log(
 
 def test_a_database_damaged_while_open_heals(store: LocalStore, root: Path, filled: dict[Key, Any]) -> None:
     """The next look-up finds out, and answers from the log. The evidence is kept, and told once."""
-    connection = store.records.index._cache._con
+    connection = store.records.index.connection
     connection.execute("DROP TABLE Records")
 
     assert check(store, filled) == len(filled)
@@ -280,7 +281,10 @@ def test_a_database_deleted_while_open_heals(store: LocalStore, root: Path, fill
 
 def test_sqlite_reports_what_the_index_relies_on() -> None:
     """The codes that mean a lost database are those SQLite really gives."""
-    with pytest.raises(sqlite3.OperationalError) as caught:
-        sqlite3.connect(":memory:").execute("SELECT value FROM Cache")
+    with (
+        contextlib.closing(sqlite3.connect(":memory:")) as connection,
+        pytest.raises(sqlite3.OperationalError) as caught,
+    ):
+        connection.execute("SELECT value FROM Cache")
 
     assert caught.value.sqlite_errorcode == sqlite3.SQLITE_ERROR

@@ -89,7 +89,7 @@ def test_a_cache_of_an_earlier_version_is_taken_over(
     name = "e:" + entry.key
     store.put_texts({"a": "b"})
     store.flush()
-    connection = store.records.index._cache._con
+    connection = store.records.index.connection
     connection.execute("DELETE FROM Cache")
     connection.execute(
         "INSERT INTO Cache(key, raw, store_time, access_time, mode, value) SELECT name, 1, 0, 0, 1, value FROM Records"

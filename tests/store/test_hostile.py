@@ -100,7 +100,7 @@ def test_trust_adopts_a_foreign_cache_knowingly(
     assert heir.texts(["a"]) == {"a": "b"}
     heir.load(entry.payload)
     assert fired.exists()
-    heir.records.index._cache._con.execute("DROP TABLE Records")
+    heir.records.index.connection.execute("DROP TABLE Records")
     assert heir.find([entry.key]) == {entry.key: entry}
 
 
@@ -109,7 +109,7 @@ def test_a_forged_entry_is_not_unpickled(
 ) -> None:
     """Whoever can write the database but has no key can only cause misses."""
     entry = trapped_entry(store, entry_of, fired)
-    connection = store.records.index._cache._con
+    connection = store.records.index.connection
     (record,) = connection.execute("SELECT value FROM Records WHERE name = ?", ("e:" + entry.key,)).fetchone()
     for at in range(len(record)):
         forged = bytearray(record)
@@ -264,7 +264,7 @@ def test_settings_in_a_foreign_database_change_nothing(
     entry = entry_of(1, store.encode(1))
     store.put(entry)
     store.flush()
-    connection = store.records.index._cache._con
+    connection = store.records.index.connection
     evil = {"disk_evil": 1, "eviction_policy": "least-recently-used", "cull_limit": 10**6, "size_limit": 1,
             "sqlite_mmap_size": 1 << 30, "sqlite_synchronous": "0; DROP TABLE Cache"}  # fmt: skip
     for name, value in evil.items():

@@ -75,7 +75,7 @@ def test_verify_finds_each_kind_of_damage_and_changes_nothing(
     path[keys[1]].chmod(0o600)
     path[keys[1]].write_bytes(b"short")
     (store.root / "blobs" / "stray").write_bytes(b"x")
-    connection = store.records.index._cache._con
+    connection = store.records.index.connection
     connection.execute("UPDATE Records SET value = x'01' WHERE name = ?", ("e:" + keys[2],))
     before = {p: p.stat().st_mtime_ns for p in store.root.rglob("*") if p.is_file() and p.parent.name != "index"}
 
@@ -100,7 +100,7 @@ def test_repair_drops_what_is_broken_and_restores_what_is_not(
     path[keys[0]].unlink()
     path[keys[1]].chmod(0o600)
     path[keys[1]].write_bytes(b"short")
-    connection = store.records.index._cache._con
+    connection = store.records.index.connection
     connection.execute("DELETE FROM Records WHERE name = ?", ("e:" + keys[2],))
 
     done = repair(store)
@@ -116,7 +116,7 @@ def test_repair_makes_a_new_index_when_the_old_one_is_broken(store: LocalStore, 
     """From the log; removed results do not come back."""
     keys = [put(store, entry_of, n, task=f"t{n}") for n in range(4)]
     assert rm(store, task="t1") == 1
-    store.records.index._cache._con.execute("DROP TABLE Records")
+    store.records.index.connection.execute("DROP TABLE Records")
 
     done = repair(store)
 

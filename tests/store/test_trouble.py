@@ -272,10 +272,10 @@ def test_a_locked_database_delays_but_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Entries that the index did not take wait in the log, are found meanwhile, and are committed later."""
-    connection = store.records.index._cache._con
+    connection = store.records.index.connection
     connection.execute("PRAGMA busy_timeout = 10")
     blocker = opened()
-    blocking = blocker.records.index._cache._con
+    blocking = blocker.records.index.connection
     blocking.execute("BEGIN IMMEDIATE")
     entry = entry_of(1, store.encode(1))
     store.put(entry)

@@ -1,0 +1,100 @@
+"""Connections of the index: one a thread, none left open."""
+
+import gc
+import sqlite3
+import threading
+import warnings
+from collections.abc import Callable
+
+import pytest
+
+from flowlib.store.local import LocalStore
+
+
+def is_open(connection: sqlite3.Connection) -> bool:
+    """Ask a connection whether it still works."""
+    try:
+        connection.execute("SELECT 1").close()
+    except sqlite3.ProgrammingError:
+        return False
+    return True
+
+
+def test_a_thread_s_connection_closes_with_the_thread(store: LocalStore) -> None:
+    """Threads come and go while the store stays open; the others' connections stay."""
+    seen: list[sqlite3.Connection] = []
+    thread = threading.Thread(target=lambda: seen.append(store.records.index.connection))
+    thread.start()
+    thread.join()
+
+    assert seen[0] is not store.records.index.connection
+    assert [is_open(seen[0]), is_open(store.records.index.connection)] == [False, True]
+
+
+def test_connections_close_with_the_index(opened: Callable[..., LocalStore]) -> None:
+    """A thread that goes on holds nothing open of an index that was rebuilt."""
+    store = opened()
+    seen: list[sqlite3.Connection] = []
+    has_one, may_end = threading.Event(), threading.Event()
+
+    def use() -> None:
+        seen.append(store.records.index.connection)
+        has_one.set()
+        may_end.wait()
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    has_one.wait()
+    try:
+        store.records.rebuild()
+        gc.collect()
+        assert not is_open(seen[0])
+    finally:
+        may_end.set()
+        thread.join()
+
+
+def test_a_collection_closes_before_python_complains(opened: Callable[..., LocalStore]) -> None:
+    """An index in a cycle goes without the warning about an open database that Python gives since 3.13."""
+    for _ in range(3):
+        store = opened()
+        index = store.records.index
+        connection = index.connection
+        store.records.rebuild()
+        index.itself = index  # type: ignore[attr-defined]
+        del index, connection
+        with warnings.catch_warnings(record=True, action="always") as told:
+            gc.collect()
+        assert told == []
+
+
+def test_a_child_of_a_fork_closes_nothing_of_its_parent(
+    store: LocalStore, in_child: Callable[[Callable[[], object]], int]
+) -> None:
+    """SQLite forbids closing what came through a fork; it is kept aside instead."""
+    index = store.records.index
+    connection = index.connection
+
+    def child() -> None:
+        vars(index._threads).clear()
+        assert index._aside == {connection}
+
+    assert in_child(child) == 0
+    assert is_open(connection)
+
+
+@pytest.mark.parametrize("setting", ["synchronous", "cache_size", "mmap_size"])
+def test_every_connection_has_the_same_settings(store: LocalStore, setting: str) -> None:
+    """SQLite keeps them for each connection, not in the database."""
+    found: list[object] = []
+
+    def ask() -> None:
+        found.extend(store.records.index.connection.execute(f"PRAGMA {setting}").fetchall())
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    ask()
+
+    assert found[0] == found[1]
+    assert found[0] == {"synchronous": (0,), "cache_size": (8192,), "mmap_size": (0,)}[setting]
