@@ -26,6 +26,7 @@ class Batches:
         self._under_way: dict[Batch, int] = {}
         """How many calls each had waiting when it was last looked at."""
         self._looked_at = 0.0
+        self._held: list[Call | Job] = []
 
     def __bool__(self) -> bool:
         return bool(self._under_way)
@@ -33,8 +34,8 @@ class Batches:
     def submit(self, calls: list[Call | Job]) -> None:
         """Hand calls to one worker."""
         batch = Batch(calls)
-        self._executor.submit_batch(batch)
         self._under_way[batch] = len(calls)
+        self._executor.submit_batch(batch)
 
     def perform(self, calls: list[Call | Job]) -> list[Outcome]:
         """Make calls now, in the thread of the engine."""
@@ -44,7 +45,24 @@ class Batches:
 
     def take_back(self) -> list[Call | Job]:
         """Return every call that has not begun; it is nobody's then."""
-        return [call for batch in self._under_way for call in batch.take_back()]
+        self.hold()
+        held, self._held = self._held, []
+        return held
+
+    def hold(self) -> None:
+        """Let no call begin before `go_on`."""
+        for batch in self._under_way:
+            self._held += batch.take_back()
+
+    def go_on(self) -> None:
+        """Let calls begin again."""
+        if self._held:
+            held, self._held = self._held, []
+            self._spread(held)
+
+    def take_done(self) -> list[Outcome]:
+        """Return what has ended in batches that are under way."""
+        return [outcome for batch in self._under_way for outcome in batch.take_done()]
 
     def look(self, now: float) -> list[Outcome]:
         """Spread what is held up; return what has ended in batches that are still under way."""
@@ -54,12 +72,14 @@ class Batches:
         self._looked_at = now
         for batch, n_before in [*self._under_way.items()]:
             n_waiting = len(batch.waiting)
-            ended += batch.take_done()
+            is_stuck = batch.is_begun and 0 < n_waiting == n_before
+            held_up = batch.take_back() if is_stuck else []
+            ended += batch.take_done()  # after that: of what is left in the batch, at most one call is under way
             if not n_waiting:
                 del self._under_way[batch]
-            elif batch.is_begun and n_waiting == n_before:
+            elif is_stuck:
                 del self._under_way[batch]
-                self._spread(batch.take_back())
+                self._spread(held_up)
             else:
                 self._under_way[batch] = n_waiting
         return ended
@@ -73,7 +93,10 @@ class Batches:
         """Learn from what calls took and gave; return what the scheduler has to know."""
         durations_s: dict[str, list[float]] = {}
         for outcome in outcomes:
-            task = self._nodes[outcome.node]._fl_task.name
+            node = self._nodes[outcome.node]
+            if node._fl_policy.executor == "inline":
+                continue  # the engine makes them itself, and has to come back to everything else after each
+            task = node._fl_task.name
             if type(outcome.value) not in ATOMS:
                 self._pace.gave_value(task)
             found = durations_s.get(task)

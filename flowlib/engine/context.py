@@ -16,6 +16,7 @@ from flowlib.engine.flight import Circles
 from flowlib.engine.observe import Emitter
 from flowlib.engine.stop import Stop
 from flowlib.engine.stores import Use
+from flowlib.execution.quick import Unbegun
 from flowlib.execution.threads import ThreadPool
 from flowlib.hashing.identity import Identity
 from flowlib.history.log import RunLog
@@ -28,7 +29,7 @@ _INNER_IDS = 100_000_000
 
 
 class Loop:
-    """The thread that a run's engine works in, and how to make it commit what it has.
+    """The thread that a run's engine works in, and how to make it commit what has ended.
 
     A run inside a task that is performed in that very thread holds the engine up. It must not wait for leases that the
     engine keeps until its next commit.
@@ -40,11 +41,11 @@ class Loop:
     def __init__(self, outer: "Loop | None" = None) -> None:
         self._outer = outer
         self._thread = 0
-        self._commit: Callable[[], None] = lambda: None
+        self._catch_up: Callable[[], None] = lambda: None
 
-    def begin(self, commit: Callable[[], None]) -> None:
+    def begin(self, catch_up: Callable[[], None]) -> None:
         """Say that the engine works in the calling thread."""
-        self._thread, self._commit = threading.get_ident(), commit
+        self._thread, self._catch_up = threading.get_ident(), catch_up
 
     @property
     def holds_up_all(self) -> bool:
@@ -54,12 +55,12 @@ class Loop:
             loop = loop._outer
         return loop._thread == threading.get_ident()
 
-    def commit_held_up(self) -> None:
-        """Commit for every engine that the calling thread holds up."""
+    def catch_up_held_up(self) -> None:
+        """Take and commit what has ended, for every engine that the calling thread holds up."""
         loop = self._outer
         while loop is not None:
             if loop._thread == threading.get_ident():
-                loop._commit()
+                loop._catch_up()
             loop = loop._outer
 
 
@@ -86,6 +87,8 @@ class RunContext:
     """Keys being computed by the tasks this run is inside of: waiting for one of them would be for ever."""
     circles: Circles = attrs.field(factory=Circles)
     """What the runs inside the tasks of this run wait for."""
+    unbegun: Unbegun = attrs.field(factory=Unbegun)
+    """Quick calls of this run, and of those inside its tasks, that nobody has begun."""
     loop: Loop = attrs.field(factory=Loop)
     """Where the run's engine works."""
     around: InnerCalls | None = None

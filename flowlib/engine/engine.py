@@ -56,12 +56,14 @@ class Engine(Settling):
         self._blocked = Blocked(self._ledger, executor, context.circles, context.chain)
         self._held_back: list[NodeId] = []
         self._is_stopping = False
+        self._early: list[m.Fact] = []
+        """What ended while a call held up this engine."""
 
     # ---- the loop
 
     def run(self) -> None:
         """Bring every node to a final state and the values of the targets into memory. `close` it, whatever happens."""
-        self._context.loop.begin(self._ledger.commit)
+        self._context.loop.begin(self._catch_up)
         ids = [NodeId(number) for number in range(len(self.graph))]
         facts: list[m.Fact] = [self._grown(ids, self.targets)]
         while True:
@@ -77,6 +79,7 @@ class Engine(Settling):
 
     def close(self) -> None:
         """Commit what is finished, give every lease back, and tell what never came to an end. Never waits for jobs."""
+        self._batches.take_back()
         try:
             self._ledger.commit()
         finally:
@@ -111,11 +114,16 @@ class Engine(Settling):
 
     def _wait(self) -> list[m.Fact]:
         """Wait for something to happen: an outcome, a lease, a stop, the time to commit."""
-        facts = self._stop_facts()
+        facts, self._early = self._early, []
+        facts += self._stop_facts()
         if facts:
             return facts
         if not self._n_running and not self._blocked and not self._held_back:
             raise self._stuck()
+        if self._context.stop.is_paused:
+            self._batches.hold()
+        else:
+            self._batches.go_on()
         outcomes = self._executor.collect(self._patience_s())
         if self._batches:
             outcomes += self._batches.look(self._context.clock.monotonic())
@@ -124,7 +132,15 @@ class Engine(Settling):
             raise KeyboardInterrupt
         self._ledger.commit_in_time()
         self._context.write_log_in_time()
-        return facts + self._resume() + [m.Unblocked(number) for number in self._blocked.poll()]
+        unblocked = self._blocked.poll()
+        if self._blocked:
+            self._context.loop.catch_up_held_up()
+        return facts + self._resume() + [m.Unblocked(number) for number in unblocked]
+
+    def _catch_up(self) -> None:
+        """Take what has ended, and commit: a call in the thread of this engine may wait for the lease of another call."""
+        self._early += self._take(self._batches.take_done() + self._executor.take_ended())
+        self._ledger.commit()
 
     def _patience_s(self) -> float:
         """Return how long to wait at most before there is something to write or to look at."""
@@ -239,13 +255,17 @@ class Engine(Settling):
             self._announcer.uncacheable(node, miss.call.uncacheable)
         self._n_running += 1
         call = self._jobs.call(number, miss)
-        if call is None:
-            self._executor.submit(self._jobs.of(number, miss))
-        else:
+        if call is not None:
             call.is_announced = True
             if self._context.pool is None:
                 self._context.write_log_if_held_up()
-            self._executor.submit_batch(Batch([call]))
+        work = call or self._jobs.of(number, miss)
+        if self._n_running > self._executor.capacity and node._fl_policy.executor != "inline":
+            self._batches.submit([work])  # it cannot begin at once, so it can be taken back
+        elif isinstance(work, Call):
+            self._executor.submit_batch(Batch([work]))
+        else:
+            self._executor.submit(work)
 
     def _start_quick(self, nodes: tuple[NodeId, ...]) -> list[m.Fact]:
         """Put the calls of quick tasks into one batch; what is not plain enough for it goes its own way."""

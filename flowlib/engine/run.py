@@ -133,7 +133,7 @@ def _tell_unforced(engine: Engine, context: RunContext, force: Collection[str]) 
 def _run_inner(engine: Engine, context: RunContext, force: Collection[str]) -> None:
     before = context.stop.enter_user_code(False)
     try:
-        context.loop.commit_held_up()
+        context.loop.catch_up_held_up()
         engine.run()
         _tell_unforced(engine, context, force)
     finally:
@@ -267,9 +267,9 @@ def _engine(target: Any, graph: Graph, context: RunContext, options: RunOptions)
     )
     executor: Executor
     if context.pool is None:
-        executor = InlineExecutor(worker)
+        executor = InlineExecutor(worker, context.unbegun)
     else:
-        executor = ThreadExecutor(worker, context.pool, is_inner=context.is_inner)
+        executor = ThreadExecutor(worker, context.pool, context.unbegun, is_inner=context.is_inner)
     context.stop.attach(executor.wake)
     planner = planner_for(graph, context, options.force)
     return Engine(context, graph, targets_of(target), planner, executor, options.deadline_s)

@@ -1,5 +1,6 @@
 """What an executor is given and what it answers. Executors know jobs and outcomes, nothing else."""
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -176,9 +177,14 @@ class Batch:
         self.waiting: deque[Call | Job] = deque(calls)
         self.done: deque[Outcome] = deque()
 
-    def has_key(self, key: Key) -> bool:
-        """Whether a call with this key has not been begun."""
-        return any(call.key == key for call in tuple(self.waiting))
+    def take(self, key: Key) -> "Call | Job | None":
+        """Return the call with this key, if it has not been begun; it is the caller's then."""
+        for call in tuple(self.waiting):
+            if call.key == key:
+                with contextlib.suppress(ValueError):  # the other thread was faster
+                    self.waiting.remove(call)
+                    return call
+        return None
 
     def take_back(self) -> list[Call | Job]:
         """Return what has not been begun; it is nobody's then."""
@@ -217,8 +223,11 @@ class Executor(Protocol):
     def collect(self, timeout_s: float | None) -> list[Outcome]:
         """Return the outcomes that are there, waiting for the first; empty after `timeout_s` or a `wake`."""
 
+    def take_ended(self) -> list[Outcome]:
+        """Return the outcomes that are there; never waits, and performs nothing."""
+
     def take_over(self, key: Key) -> bool:
-        """Perform a queued job with this key now, in the calling thread; False if none waits to be started.
+        """Perform a job or call with this key now, in the calling thread; False if none waits to be started.
 
         A run that waits for a key calls it, because the thread it waits in may be the one that job is waiting for.
         """

@@ -1,21 +1,31 @@
 """Run jobs in the thread of the engine, one after the other."""
 
+import math
+from collections import deque
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
 
 from flowlib.execution.base import Batch, Job, Outcome
-from flowlib.execution.quick import perform_batch
+from flowlib.execution.quick import PATIENCE_S, Unbegun, perform_batch
 from flowlib.execution.worker import Worker, perform_in
 from flowlib.ids import Key
 
 
 class InlineExecutor:
-    """Performs a job inside `submit`. The simplest executor, and the one for breakpoints."""
+    """Performs a job inside `submit`. The simplest executor, and the one for breakpoints.
+
+    Batches that turn out to take long are worked at in `collect`, so that a run can be stopped between two calls.
+
+    Args:
+        worker: Performs this run's jobs.
+        unbegun: Where runs inside the tasks find calls that wait.
+    """
 
     capacity = 1
 
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+    def __init__(self, worker: Worker, unbegun: Unbegun | None = None) -> None:
+        self._worker, self._unbegun = worker, unbegun or Unbegun()
+        self._batches: deque[Batch] = deque()
         self._context = copy_context()
         self._outcomes: list[Outcome] = []
         self._wakes: SimpleQueue[None] = SimpleQueue()
@@ -25,27 +35,51 @@ class InlineExecutor:
         self._outcomes.append(perform_in(self._context, self._worker, job))
 
     def submit_batch(self, batch: Batch) -> None:
-        """Perform a batch now."""
-        self.perform_batch(batch)
-        self._outcomes += batch.take_done()
+        """Perform a batch now, or some of it."""
+        self._unbegun.add(batch, self._perform)
+        self._batches.append(batch)
+        if not self._outcomes:
+            self._go_on()
 
     def perform_batch(self, batch: Batch) -> None:
         """Perform a batch now; its calls are in its `done` then."""
         perform_batch(batch, self._worker, self._context)
 
     def collect(self, timeout_s: float | None) -> list[Outcome]:
-        """Return what has been performed since the last call; without any, wait for `wake`."""
+        """Return what has been performed since the last call; without any, go on with batches, or wait for `wake`."""
+        if not self._outcomes:
+            self._go_on()
         if not self._outcomes:
             try:
                 self._wakes.get(timeout=timeout_s)
             except Empty:
                 return []
+        return self.take_ended()
+
+    def take_ended(self) -> list[Outcome]:
+        """Return what has been performed since the last call."""
         outcomes, self._outcomes = self._outcomes, []
         return outcomes
 
     def take_over(self, key: Key) -> bool:
-        """Return False: a job that was submitted has been performed."""
-        return False
+        """Perform a call of any batch that waits, whichever run it belongs to."""
+        return self._unbegun.take_over(key)
+
+    def _go_on(self) -> None:
+        now = self._worker.clock.monotonic
+        until = now() + PATIENCE_S
+        while self._batches:
+            batch = self._batches[0]
+            self._perform(batch, until)
+            if batch.waiting:
+                return
+            self._unbegun.discard(self._batches.popleft())
+            if now() >= until:
+                return
+
+    def _perform(self, batch: Batch, until: float = math.inf) -> None:
+        perform_batch(batch, self._worker, self._context, until)
+        self._outcomes += batch.take_done()
 
     def wake(self) -> None:
         """Make a waiting `collect` return."""

@@ -2,24 +2,62 @@
 
 Theory of operation: the calls of a batch are made one after the other in one thread. Each has its own copy of the
 context and its own place in `done` the moment it ends, so that nothing is lost and nothing leaks from one to the next.
-What has not been begun can be taken back at any time: a call that was thought quick and is not holds up nobody.
+What has not been begun can be taken back at any time: a call that was thought quick and is not holds up nobody. A run
+inside such a call may wait for another call of the very batch, which then nobody else would begin: it finds it in the
+`Unbegun` and makes it itself.
 
 Cost of a call beside the user's function: about 0.5 us, without a digest.
 """
 
+import math
 import threading
+from collections.abc import Callable
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
 from flowlib.execution.base import Batch, Call, Job
-from flowlib.execution.worker import Worker, has_nodes, perform_in, refuse_generator, running_job
-from flowlib.execution.worker import finish as finish_coroutine
+from flowlib.execution.worker import Worker, finish, has_nodes, perform_in, refuse_generator, running_job
 from flowlib.graph.args import ATOMS
+from flowlib.ids import Key
+
+PATIENCE_S = 0.02
+"""How long the thread of an engine works at a batch before the engine looks after everything else."""
 
 
-def perform_batch(batch: Batch, worker: Worker, context: Context) -> None:
-    """Make every call of a batch that is still there. Never raises for what a call does."""
+class Unbegun:
+    """The batches of a run and of all runs inside its tasks that may have calls nobody has begun."""
+
+    def __init__(self) -> None:
+        self._perform: dict[Batch, Callable[[Batch], None]] = {}
+
+    def add(self, batch: Batch, perform: Callable[[Batch], None]) -> None:
+        """Note a batch, and how calls out of it are made for its run."""
+        self._perform[batch] = perform
+
+    def discard(self, batch: Batch) -> None:
+        """Forget a batch."""
+        self._perform.pop(batch, None)
+
+    def take_over(self, key: Key) -> bool:
+        """Make the call with this key now, in the calling thread; False if none waits. O(calls that wait)."""
+        for batch, perform in [*self._perform.items()]:
+            call = batch.take(key)
+            if call is not None:
+                perform(Batch([call]))
+                return True
+        return False
+
+
+def perform_batch(batch: Batch, worker: Worker, context: Context, until: float = math.inf) -> None:
+    """Make the calls of a batch that are still there. Never raises for what a call does.
+
+    Args:
+        batch: The calls.
+        worker: Makes them.
+        context: What each sees a copy of.
+        until: When to leave the rest to the caller; so does a Ctrl-C, if a time is given.
+    """
     batch.is_begun = True
     inside = context.copy().run(worker.call_quick, copy_context)
     now, next_call, ended = worker.clock.monotonic, batch.waiting.popleft, batch.done.append
@@ -34,6 +72,8 @@ def perform_batch(batch: Batch, worker: Worker, context: Context) -> None:
         if isinstance(call, Job):
             ended(perform_in(context, worker, call))
             began = now()
+            if began >= until:
+                return
             continue
         call.worker = thread.name
         try:
@@ -43,17 +83,23 @@ def perform_batch(batch: Batch, worker: Worker, context: Context) -> None:
                 value = inside.copy().run(_make, call)
         except BaseException as error:  # user code may raise anything, KeyboardInterrupt and SystemExit included
             call.error = error
+            if until < math.inf and isinstance(error, KeyboardInterrupt):
+                until = -math.inf
         else:
             call.value = value
         call.duration_s = -began + (began := now())
         if call.error is None and (call.wants_digest or type(call.value) not in ATOMS):
             inside.copy().run(_look_at, call, worker)
+            began = now()  # what becomes of a result is no part of the next call
         ended(call)
+        if began >= until:
+            return
 
 
 def _make(call: Call) -> Any:
     running_job.set(call)
-    return call.task.fn(*call.args, **call.keywords) if call.keywords else call.task.fn(*call.args)
+    value = call.task.fn(*call.args, **call.keywords) if call.keywords else call.task.fn(*call.args)
+    return value if type(value) in ATOMS else finish(value)
 
 
 def _look_at(call: Call, worker: Worker) -> None:
@@ -62,7 +108,6 @@ def _look_at(call: Call, worker: Worker) -> None:
         value = call.value
         if type(value) not in ATOMS:
             running_job.set(call)
-            value = call.value = finish_coroutine(value)
             refuse_generator(call, value)
             if has_nodes(value, call):
                 call.expansion, call.has_expansion, call.value = value, True, None

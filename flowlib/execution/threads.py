@@ -9,6 +9,7 @@ Invariant: the outbox is a `SimpleQueue`, whose `put` may interrupt a `get` of t
 handler does when it calls `wake`. A lock or a `threading.Semaphore` in its place would deadlock there.
 """
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from contextvars import copy_context
 from queue import Empty, SimpleQueue
 
 from flowlib.execution.base import Batch, Job, Outcome
-from flowlib.execution.quick import perform_batch
+from flowlib.execution.quick import PATIENCE_S, Unbegun, perform_batch
 from flowlib.execution.worker import Worker, perform_in
 from flowlib.ids import Key
 
@@ -95,11 +96,14 @@ class ThreadExecutor:
     Args:
         worker: Performs this run's jobs.
         pool: The threads.
+        unbegun: Where runs inside the tasks find calls that wait.
         is_inner: Whether the run is inside a task, and therefore already on one of the pool's threads.
     """
 
-    def __init__(self, worker: Worker, pool: ThreadPool, *, is_inner: bool = False) -> None:
-        self.pool = pool
+    def __init__(
+        self, worker: Worker, pool: ThreadPool, unbegun: Unbegun | None = None, *, is_inner: bool = False
+    ) -> None:
+        self.pool, self._unbegun = pool, unbegun or Unbegun()
         self.capacity = pool.n_threads
         self._worker = worker
         self._context = copy_context()
@@ -115,16 +119,26 @@ class ThreadExecutor:
 
     def submit_batch(self, batch: Batch) -> None:
         """Queue a batch for any thread of the pool."""
+        self._unbegun.add(batch, self.perform)
         self.pool.put(batch, self)
 
     def perform_batch(self, batch: Batch) -> None:
         """Make the calls of a batch in the calling thread; they are in its `done` then."""
         perform_batch(batch, self._worker, self._context)
 
-    def perform(self, job: Job | Batch) -> None:
-        """Perform a job in the calling thread, with the context variables of the thread that began the run."""
+    def perform(self, job: Job | Batch, until: float = math.inf) -> None:
+        """Perform a job in the calling thread, with the context variables of the thread that began the run.
+
+        Args:
+            job: What to perform.
+            until: When to give the rest of a batch back to the pool.
+        """
         if isinstance(job, Batch):
-            perform_batch(job, self._worker, self._context)
+            perform_batch(job, self._worker, self._context, until)
+            if job.waiting:
+                self.pool.put(job, self)
+            else:
+                self._unbegun.discard(job)
             self._outbox.put(job)
         else:
             self._outbox.put(perform_in(self._context, self._worker, job))
@@ -132,22 +146,28 @@ class ThreadExecutor:
     def collect(self, timeout_s: float | None) -> list[Outcome]:
         """Return the outcomes that are there, waiting for the first; an inner run works instead of waiting."""
         if self._is_inner and self._outbox.empty():
-            self._take_and_perform(lambda job, executor: executor is self)
+            until = self._worker.clock.monotonic() + PATIENCE_S
+            self._take_and_perform(lambda job, executor: executor is self, until)
+        try:
+            first = self._outbox.get(timeout=timeout_s)
+        except Empty:
+            return []
+        return _outcomes_of(first) + self.take_ended()
+
+    def take_ended(self) -> list[Outcome]:
+        """Return the outcomes that are there."""
         outcomes: list[Outcome] = []
         try:
-            outcome = self._outbox.get(timeout=timeout_s)
             while True:
-                if isinstance(outcome, Batch):
-                    outcomes += outcome.take_done()
-                elif outcome is not None:
-                    outcomes.append(outcome)
-                outcome = self._outbox.get_nowait()
+                outcomes += _outcomes_of(self._outbox.get_nowait())
         except Empty:
             return outcomes
 
     def take_over(self, key: Key) -> bool:
         """Perform a queued job with this key, whichever run it belongs to; only a run on a pool thread has to."""
-        return self._is_inner and self._take_and_perform(lambda job, executor: _has_key(job, key))
+        if not self._is_inner:
+            return False
+        return self._unbegun.take_over(key) or self._take_and_perform(lambda job, executor: _has_key(job, key))
 
     def wake(self) -> None:
         """Make a waiting `collect` return."""
@@ -158,14 +178,22 @@ class ThreadExecutor:
         if not self._is_inner:
             self.pool.close()
 
-    def _take_and_perform(self, wanted: "Callable[[Job | Batch, ThreadExecutor], bool]") -> bool:
+    def _take_and_perform(
+        self, wanted: "Callable[[Job | Batch, ThreadExecutor], bool]", until: float = math.inf
+    ) -> bool:
         found = self.pool.take(wanted)
         if found is None:
             return False
         job, executor = found
-        executor.perform(job)
+        executor.perform(job, until)
         return True
 
 
+def _outcomes_of(ended: Outcome | Batch | None) -> list[Outcome]:
+    if isinstance(ended, Batch):
+        return ended.take_done()
+    return [] if ended is None else [ended]
+
+
 def _has_key(job: Job | Batch, key: Key) -> bool:
-    return job.has_key(key) if isinstance(job, Batch) else job.key == key
+    return isinstance(job, Job) and job.key == key

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from flowlib.ids import NodeId
 from flowlib.scheduling import messages as m
+from flowlib.scheduling.limits import SLOT
 from flowlib.scheduling.scheduler import Scheduler
 from flowlib.scheduling.states import FINAL_STATES
 from tests.scheduling.plans import Plan, grown
 
 POOLS = {"db": 1, "gpu": 2}
+TASKS = ("fit", "split", "join")
 
 
 class World:
@@ -39,13 +41,15 @@ class World:
         self.running: set[NodeId] = set()
         self.assembling: set[NodeId] = set()
         self.blocked: set[NodeId] = set()
+        self.per_slot = dict.fromkeys(TASKS, 1)
+        self.units_held: dict[NodeId, int] = {}
         self.children: dict[NodeId, tuple[NodeId, ...]] = {}
         self.deferred: dict[NodeId, NodeId] = {}
         self.is_stopping = False
         self.losses_left = 6 if trouble else 0
         self.limit = 3 * n_nodes
         plans = self.new_plans(n_nodes)
-        self.targets = set(dice.sample(range(n_nodes), dice.randint(1, min(3, n_nodes))))
+        self.targets = {NodeId(n) for n in dice.sample(range(n_nodes), dice.randint(1, min(3, n_nodes)))}
         self.add(plans)
         self.facts: list[m.Fact] = [grown(plans, tuple(sorted(self.targets)))]
 
@@ -61,6 +65,7 @@ class World:
             plans.append(
                 Plan(
                     dependencies=tuple(NodeId(i) for i in chosen),
+                    task=dice.choice(TASKS),
                     pool=dice.choice([None, None, None, "db", "gpu"]),
                     always=dice.random() < 0.1,
                     priority=dice.randint(0, 3) * 1000 - number,
@@ -136,6 +141,10 @@ class World:
             self.is_stopping = True
             self.facts.append(m.Stopping())
             return
+        if self.dice.random() < 0.2:
+            task = self.dice.choice(TASKS)
+            self.per_slot[task] = self.dice.choice([1, 2, 3, 100, SLOT])
+            self.facts.append(m.Paced(task, self.per_slot[task]))
         for node in sorted(self.blocked):
             if not self.running or self.dice.random() < 0.3:
                 self.blocked.discard(node)
@@ -152,6 +161,9 @@ class World:
                 self.facts += [self.decide(node) for node in command.nodes]
             case m.Start():
                 self.start(command.node)
+            case m.StartQuick():
+                for node in command.nodes:
+                    self.start(node)
             case m.Assemble():
                 self.assemble(command.node)
             case m.Skip():
@@ -248,7 +260,8 @@ class World:
             self.expand(node)
         else:
             self.over(node, has_value=True)
-            self.facts.append(m.Ended(node, "done", has_value=True))
+            is_one_of_many = self.dice.random() < 0.5
+            self.facts.append(m.Done((node,)) if is_one_of_many else m.Ended(node, "done", has_value=True))
 
     def end_assembly(self, node: NodeId) -> None:
         children = self.children[node]
@@ -298,30 +311,50 @@ class World:
     # ---- what must hold
 
     def check_limits(self) -> None:
-        assert len(self.running) <= self.slots
+        assert sum(self.units_held[node] for node in self.running) <= self.slots * SLOT
         for pool, size in POOLS.items():
             assert sum(self.plans[node].pool == pool for node in self.running) <= size
 
+    def units_of(self, node: NodeId) -> int:
+        return SLOT if node in self.children else SLOT // self.per_slot[self.plans[node].task]
+
     def check_order(self, commands: list[m.Command]) -> None:
         """What was started in one batch went by rank, and nothing better was left behind that would have fitted."""
-        started = [c.node for c in commands if isinstance(c, m.Start | m.Assemble)]
-        ranks = [self.plans[node].priority for node in started]
-        last = math.inf
+        started: list[NodeId] = []
+        last = {True: math.inf, False: math.inf}
         for command in commands:
             if isinstance(command, m.Skip):  # what it brings about may be better than what was started before
-                last = math.inf
-            elif isinstance(command, m.Start | m.Assemble):
-                assert self.plans[command.node].priority <= last
-                last = self.plans[command.node].priority
-        busy = [node for node, state in enumerate(self.scheduler.states) if state == "running"]
-        free = self.slots - len(busy)
+                last = {True: math.inf, False: math.inf}
+            elif isinstance(command, m.Start | m.StartQuick | m.Assemble):
+                is_quick = isinstance(command, m.StartQuick)
+                nodes = command.nodes if isinstance(command, m.StartQuick) else (command.node,)
+                assert sum(map(self.units_of, nodes)) <= SLOT, "more than one slot for one batch"
+                for node in nodes:
+                    assert (self.units_of(node) < SLOT) == is_quick
+                    self.units_held[node] = self.units_of(node)
+                    assert self.plans[node].priority <= last[is_quick]
+                    last[is_quick] = self.plans[node].priority
+                started += nodes
+        busy = [NodeId(node) for node, state in enumerate(self.scheduler.states) if state == "running"]
         asked_again = {node for c in commands if isinstance(c, m.Decide) for node in c.nodes}
         self.queued -= asked_again | {node for node in self.queued if self.state(node) != "ready"}
-        for node in self.queued - set(started):
+        self.check_left(self.queued - set(started), started, busy)
+
+    def check_left(self, left: set[NodeId], started: list[NodeId], busy: list[NodeId]) -> None:
+        """What was left behind did not fit: it, or something better that has to start before it."""
+        free = self.slots * SLOT - sum(self.units_held[node] for node in busy)
+        ready = [NodeId(node) for node, state in enumerate(self.scheduler.states) if state == "ready"]
+        for node in sorted(ready, key=lambda n: -self.plans[n].priority):
             pool = self.plans[node].pool
             pool_is_full = pool is not None and sum(self.plans[b].pool == pool for b in busy) >= POOLS[pool]
-            has_better_rank = bool(ranks) and self.plans[node].priority > ranks[-1]
-            assert pool_is_full or (free <= 0 and not has_better_rank), f"{node} was left behind"
+            if pool_is_full or node not in left:  # it may be put together, or made again, and wait for its slot
+                if self.units_of(node) > free:
+                    return
+                continue
+            has_better_rank = bool(started) and self.plans[node].priority > self.plans[started[-1]].priority
+            assert self.units_of(node) > free, f"{node} was left behind"
+            assert not has_better_rank, f"{node} was overtaken"
+            return
 
     def check_end(self) -> None:
         scheduler = self.scheduler
