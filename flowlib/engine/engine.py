@@ -139,7 +139,8 @@ class Engine(Settling):
 
     def _catch_up(self) -> None:
         """Take what has ended, and commit: a call in the thread of this engine may wait for the lease of another call."""
-        self._early += self._take(self._batches.take_done() + self._executor.take_ended())
+        facts = self._take(self._batches.take_done() + self._executor.take_ended())
+        self._early += facts
         self._ledger.commit()
 
     def _patience_s(self) -> float:

@@ -32,7 +32,8 @@ class InlineExecutor:
 
     def submit(self, job: Job) -> None:
         """Perform the job now."""
-        self._outcomes.append(perform_in(self._context, self._worker, job))
+        outcome = perform_in(self._context, self._worker, job)  # meanwhile the list may have been taken away
+        self._outcomes.append(outcome)
 
     def submit_batch(self, batch: Batch) -> None:
         """Perform a batch now, or some of it."""
@@ -79,7 +80,7 @@ class InlineExecutor:
 
     def _perform(self, batch: Batch, until: float = math.inf) -> None:
         perform_batch(batch, self._worker, self._context, until)
-        self._outcomes += batch.take_done()
+        self._outcomes.extend(batch.take_done())
 
     def wake(self) -> None:
         """Make a waiting `collect` return."""
