@@ -305,7 +305,7 @@ def test_a_forked_child_uses_the_store_beside_its_parent(
     assert verify(store).is_sound
 
 
-@pytest.mark.parametrize("n_rounds", [15, pytest.param(150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_rounds", [4, pytest.param(150, marks=pytest.mark.slow)])
 def test_processes_and_threads_share_one_cache(
     opened: Callable[..., LocalStore], entry_of: Callable[..., Entry], key_of: Callable[[object], Key], n_rounds: int
 ) -> None:
