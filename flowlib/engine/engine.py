@@ -7,6 +7,7 @@ engine holds digests, keys and the few values that are still needed; what is sto
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from flowlib.engine.batches import LOOK_S
 from flowlib.engine.commit import FLUSH_S
@@ -94,7 +95,7 @@ class Engine(Settling):
         for command in commands:
             match command:
                 case m.StartQuick():
-                    facts += self._start_quick(command.nodes)
+                    facts += self._start_quick(command.nodes, command.followers)
                 case m.Start():
                     facts += self._start(command.node)
                 case m.Decide():
@@ -268,7 +269,7 @@ class Engine(Settling):
         else:
             self._executor.submit(work)
 
-    def _start_quick(self, nodes: tuple[NodeId, ...]) -> list[m.Fact]:
+    def _start_quick(self, nodes: tuple[NodeId, ...], followers: tuple[NodeId, ...]) -> list[m.Fact]:
         """Put the calls of quick tasks into one batch; what is not plain enough for it goes its own way."""
         facts: list[m.Fact] = []
         calls: list[Call | Job] = []
@@ -296,16 +297,36 @@ class Engine(Settling):
                 facts += [m.Blocked(call.node), m.Unblocked(call.node)]  # decide again, now that the lease is ours
             else:
                 calls.append(call)
-        return facts + self._submit_batch(calls) if calls else facts
+        if not followers:
+            return facts + self._submit_batch(calls, None) if calls else facts
+        returned = self._let_follow(calls, followers)
+        facts += self._submit_batch(calls, {}) if calls else []
+        return [*facts, m.Returned(returned)] if returned else facts
 
-    def _submit_batch(self, calls: list[Call | Job]) -> list[m.Fact]:
+    def _let_follow(self, calls: list[Call | Job], followers: Sequence[NodeId]) -> list[NodeId]:
+        """Add the calls that follow others in one batch; return the nodes for which that cannot be done."""
+        returned: list[NodeId] = []
+        for call in calls:
+            if isinstance(call, Call):
+                call.source = self.graph.nodes[call.node]
+        for number in followers:
+            call = self._jobs.call(number, CACHE_OFF, follows=True) if calls else None
+            if call is None:
+                returned.append(number)
+            else:
+                call.source = self.graph.nodes[number]
+                calls.append(call)
+        return returned
+
+    def _submit_batch(self, calls: list[Call | Job], made: dict[Node, Any] | None) -> list[m.Fact]:
         self._n_running += len(calls)
         if self._n_running > 1:
-            self._batches.submit(calls)
+            self._batches.submit(calls, made)
             return []
         self._ledger.commit_in_time()
         self._context.write_log_in_time()
-        return self._take(self._batches.perform(calls))  # nothing could run beside it, so to hand it over saves no time
+        # Nothing could run beside it, so to hand it over saves no time.
+        return self._take(self._batches.perform(calls, made))
 
     def _is_held_up(self) -> bool:
         """Whether nothing may start just now."""

@@ -55,20 +55,30 @@ class Jobs:
         node = self._graph.nodes[number]
         return self._kind_of(node._fl_task, node._fl_policy).traits
 
-    def call(self, number: NodeId, miss: Miss) -> Call | None:
-        """Return a node's call if all its inputs are plain values in memory; None if it takes a job. About 1.5 us."""
+    def call(self, number: NodeId, miss: Miss, *, follows: bool = False) -> Call | None:
+        """Return a node's call if all its inputs are plain values in memory; None if it takes a job. About 1.5 us.
+
+        Args:
+            number: The node.
+            miss: Why it runs.
+            follows: Whether values may be lacking that calls before it in the same batch will give.
+        """
         node = self._graph.nodes[number]
         task, policy = node._fl_task, node._fl_policy
         kind = self._kind_of(task, policy)
         if not kind.is_plain or (miss.call.uncacheable and policy.cache and self._context.store is not None):
             return None  # a job says why the call cannot be cached
-        args = self._values.plain_arguments(node._fl_args)
+        args = self._values.plain_arguments(node._fl_args, may_lack=follows)
         if args is None:
             return None
         call = Call(number, task, policy, args, miss.call.key, self._context.store is not None)
         if kind.splits:
             positional, call.keywords = task.signature.split(args)
             call.args = tuple(positional)
+        if follows:
+            if call.keywords:
+                return None
+            call.follows = True
         return call
 
     def _kind_of(self, task: Task[..., Any], policy: Policy) -> "_Kind":

@@ -92,8 +92,12 @@ class Settling:
         self._n_running -= len(outcomes)
         facts: list[m.Fact] = []
         done: list[Call] = []
+        returned: list[NodeId] = []
         for outcome in outcomes:
             if type(outcome) is Call:
+                if outcome.is_returned:
+                    returned.append(outcome.node)
+                    continue
                 if outcome.error is None and not outcome.has_expansion and not outcome.is_announced:
                     done.append(outcome)
                     continue
@@ -102,6 +106,8 @@ class Settling:
             facts += self._outcome_facts(outcome)
         if done:
             facts.insert(0, self._all_done(done))
+        if returned:
+            facts.append(m.Returned(returned))
         return facts + self._batches.learn(outcomes)
 
     def _all_done(self, calls: Sequence[Call]) -> m.Done:

@@ -18,6 +18,7 @@ from flowlib.scheduling.scheduler import Scheduler
 from flowlib.store.base import BlobLost, Entry, Payload, Store
 from flowlib.sweep.failed import Failed
 
+_ATOMS_AND_NODES = ATOMS | {Node}
 _UNKNOWN_S = 1.0
 """Expected seconds of a task without history; only the ratio to others matters, for the critical path."""
 
@@ -139,24 +140,29 @@ class Values:
             return False
         return True
 
-    def plain_arguments(self, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def plain_arguments(self, args: tuple[Any, ...], *, may_lack: bool = False) -> tuple[Any, ...] | None:
         """Return a call's arguments with values for nodes, if all are scalars in memory, or lists and tuples of them.
 
         None if a job has to bring them together. A list is a new one: what the task does to it nobody else sees.
+
+        Args:
+            args: The arguments.
+            may_lack: Whether nodes may be left in the places of values that are not there yet.
         """
         if ATOMS.issuperset(map(type, args)):
             return args
+        plain = _ATOMS_AND_NODES if may_lack else ATOMS
         values = self._scalars(args)
-        if ATOMS.issuperset(map(type, values)):
+        if plain.issuperset(map(type, values)):
             return tuple(values)
         for position, value in enumerate(values):
             kind = type(value)
             if kind is tuple or kind is list:
                 items = self._scalars(value)
-                if not ATOMS.issuperset(map(type, items)):
+                if not plain.issuperset(map(type, items)):
                     return None
                 values[position] = items if kind is list else tuple(items)
-            elif kind not in ATOMS:
+            elif kind not in plain:
                 return None
         return tuple(values)
 

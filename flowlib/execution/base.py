@@ -146,6 +146,12 @@ class Call(Outcome):
     """What is given by keyword; then `args` has only what is given by position."""
     is_announced = False
     """Whether it has been told that it started; for the others that is told when they have ended."""
+    source: Node | None = None
+    """The node itself, where later calls of the same batch ask for its value."""
+    follows = False
+    """Whether there are nodes in `args`: earlier calls of the same batch, whose values take their places."""
+    is_returned = False
+    """Whether it has not been made, because those values are not there, or are not plain."""
     previous: None = None
 
     def __init__(
@@ -167,13 +173,19 @@ class Batch:
     Attributes:
         waiting: What has not been begun.
         done: What has ended, in order.
+        made: The plain values that later calls of the batch may ask for; None if none does.
         is_begun: Whether a worker has taken it.
+        task: Name of the task of the first call.
+        has_waited: Whether its calls mostly waited for something, so that others could have run meanwhile.
     """
 
-    __slots__ = ("done", "is_begun", "waiting")
+    __slots__ = ("done", "has_waited", "is_begun", "made", "task", "waiting")
 
-    def __init__(self, calls: list[Call | Job]) -> None:
+    def __init__(self, calls: list[Call | Job], made: dict[Node, Any] | None = None) -> None:
         self.is_begun = False
+        self.has_waited = False
+        self.made = made
+        self.task = calls[0].task.name if calls else ""
         self.waiting: deque[Call | Job] = deque(calls)
         self.done: deque[Outcome] = deque()
 

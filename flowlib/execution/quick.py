@@ -1,7 +1,7 @@
 """Many quick calls as one piece of work: what it costs to hand a job to a thread is paid once for all of them.
 
-Theory of operation: the calls of a batch are made one after the other in one thread. Each has its own copy of the
-context and its own place in `done` the moment it ends, so that nothing is lost and nothing leaks from one to the next.
+Theory of operation: the calls of a batch are made one after the other in one thread; one may need the values of
+those before it. Each has its own copy of the context and its own place in `done` the moment it ends, so that nothing is lost and nothing leaks from one to the next.
 What has not been begun can be taken back at any time: a call that was thought quick and is not holds up nobody. A run
 inside such a call may wait for another call of the very batch, which then nobody else would begin: it finds it in the
 `Unbegun` and makes it itself.
@@ -11,15 +11,20 @@ Cost of a call beside the user's function: about 0.5 us, without a digest.
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
+from flowlib.clock import n_times_given_up
 from flowlib.execution.base import Batch, Call, Job
 from flowlib.execution.worker import Worker, finish, has_nodes, perform_in, refuse_generator, running_job
 from flowlib.graph.args import ATOMS
+from flowlib.graph.node import Node
 from flowlib.ids import Key
+
+_SMALL = 4096
+"""Characters or bytes of a text that is handed from one call of a batch to the next."""
 
 PATIENCE_S = 0.02
 """How long the thread of an engine works at a batch before the engine looks after everything else."""
@@ -59,6 +64,7 @@ def perform_batch(batch: Batch, worker: Worker, context: Context, until: float =
         until: When to leave the rest to the caller; so does a Ctrl-C, if a time is given.
     """
     batch.is_begun = True
+    made, n_switches, n_calls = batch.made, n_times_given_up(), len(batch.waiting)
     inside = context.copy().run(worker.call_quick, copy_context)
     now, next_call, ended = worker.clock.monotonic, batch.waiting.popleft, batch.done.append
     thread = threading.current_thread()
@@ -74,6 +80,10 @@ def perform_batch(batch: Batch, worker: Worker, context: Context, until: float =
             began = now()
             if began >= until:
                 return
+            continue
+        if call.follows and not _fill(call, made):
+            call.is_returned = True
+            ended(call)
             continue
         call.worker = thread.name
         try:
@@ -91,9 +101,38 @@ def perform_batch(batch: Batch, worker: Worker, context: Context, until: float =
         if call.error is None and (call.wants_digest or type(call.value) not in ATOMS):
             inside.copy().run(_look_at, call, worker)
             began = now()  # what becomes of a result is no part of the next call
+        if made is not None and call.source is not None and call.error is None and is_small(call.value):
+            made[call.source] = call.value
         ended(call)
         if began >= until:
-            return
+            break
+    batch.has_waited = 2 * (n_times_given_up() - n_switches) > n_calls
+
+
+def _fill(call: Call, made: Mapping[Node, Any] | None) -> bool:
+    """Put the values of earlier calls into the arguments of one that follows them; False if one is not there."""
+    if made is None:
+        return False
+    call.follows = False
+    filled: list[Any] = []
+    for arg in call.args:
+        if type(arg) is Node:
+            arg = made.get(arg, arg)
+        elif type(arg) is list or type(arg) is tuple:
+            arg = type(arg)([made.get(item, item) if type(item) is Node else item for item in arg])
+            if Node in map(type, arg):
+                return False
+        if type(arg) is Node:
+            return False
+        filled.append(arg)
+    call.args = tuple(filled)
+    return True
+
+
+def is_small(value: Any) -> bool:
+    """Whether a value is a scalar of which thousands may be in memory."""
+    kind = type(value)
+    return kind in ATOMS and (kind is not str and kind is not bytes or len(value) <= _SMALL)
 
 
 def _make(call: Call) -> Any:

@@ -109,6 +109,10 @@ class ReadyQueue:
         """Return what share of a slot a node that was taken holds."""
         return self._held.get(node, SLOT)
 
+    def hold_nothing(self, node: NodeId) -> None:
+        """Take note that a node runs in the slot of others."""
+        self._held[node] = 0
+
     def release(self, node: NodeId) -> None:
         """Take back the slots of a node."""
         self._free += self._held.pop(node, SLOT)

@@ -34,6 +34,7 @@ from flowlib.scheduling.messages import (
     Lost,
     Missed,
     Paced,
+    Returned,
     Stopping,
     Unblocked,
     ValueLost,
@@ -57,6 +58,7 @@ class Scheduler(Consequences):
             Done: self._done,
             Ended: self._ended,
             Expanded: self._expanded,
+            Returned: self._returned,
             Lost: self._lost,
             ValueLost: self._value_lost,
             Stopping: self._stop,
@@ -115,31 +117,19 @@ class Scheduler(Consequences):
         table = self._table
         if not all(self._queue.knows_pool(pool) for pool in {traits.pool for traits in fact.traits}):
             raise InternalError("A node names a pool that the scheduler does not know.", {}, "Please report it.")
-        new, has_told, first = table.add(fact), table.has_told, len(table.states) - len(fact.dependencies)
+        new, first = table.add(fact), len(table.states) - len(fact.dependencies)
         self._n_open += len(new)
         for number in new:
             node, needed = NodeId(number), table.dependencies[number]
-            lacking: NodeId | None = None
             if needed and needed[0] >= first and min(needed) >= first:  # all as new as itself: the common case
                 table.n_missing[node] = len(needed)
+                if self._is_stopped(node):
+                    self._cancel(node)
             else:
-                for dependency in needed:
-                    if not has_told[dependency]:
-                        table.n_missing[node] += 1
-                    elif table.states[dependency] not in FINAL_STATES:  # it is made again
-                        self._waiters.setdefault(dependency, []).append((node, True))
-                        table.n_missing[node] += 1
-                    elif not table.has_value[dependency] and not table.traits[node].always:
-                        lacking = dependency
-            if lacking is not None:
-                self._skip(node, lacking)
-            elif self._is_stopped(node):
-                self._cancel(node)
-            elif table.n_missing[node] == 0:
-                self._inputs_there(node)
+                self._await_inputs(node)
 
     def _paced(self, fact: Paced) -> None:
-        self._per_slot[fact.task] = min(max(1, fact.per_slot), SLOT)
+        self._set_pace(fact.task, min(max(1, fact.per_slot), SLOT), alone=fact.alone, leads=fact.leads)
 
     def _hit(self, fact: Hit) -> None:
         for node in fact.nodes:
@@ -210,6 +200,12 @@ class Scheduler(Consequences):
         self._forget(self._children.get(node, ()))
         self._children[node] = children
         self._wait_for(node, children, needs_value=False)
+
+    def _returned(self, fact: Returned) -> None:
+        for node in fact.nodes:
+            self._move(node, "returned")
+            self._queue.release(node)
+            self._await_inputs(node)
 
     def _lost(self, fact: Lost) -> None:
         node, producer = fact.node, fact.producer
