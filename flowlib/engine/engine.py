@@ -271,7 +271,9 @@ class Engine(Settling):
 
     def _start_quick(self, nodes: tuple[NodeId, ...], followers: tuple[NodeId, ...]) -> list[m.Fact]:
         """Put the calls of quick tasks into one batch; what is not plain enough for it goes its own way."""
-        facts: list[m.Fact] = []
+        if self._context.store is None and not self._is_held_up():
+            return self._start_uncached(nodes, followers)
+        facts: list[m.Fact] = [m.Returned(followers)] if followers else []
         calls: list[Call | Job] = []
         to_lease: list[tuple[Call, Key]] = []
         is_held_up = self._is_held_up()
@@ -297,28 +299,27 @@ class Engine(Settling):
                 facts += [m.Blocked(call.node), m.Unblocked(call.node)]  # decide again, now that the lease is ours
             else:
                 calls.append(call)
+        return facts + self._submit_batch(calls)
+
+    def _start_uncached(self, nodes: tuple[NodeId, ...], followers: tuple[NodeId, ...]) -> list[m.Fact]:
+        facts: list[m.Fact] = []
+        calls, rest = self._jobs.uncached_calls(nodes)
+        for number in rest:
+            facts += self._start(number)
+        behind, returned = self._jobs.uncached_calls(followers, follow=True)
         if not followers:
-            return facts + self._submit_batch(calls, None) if calls else facts
-        returned = self._let_follow(calls, followers)
-        facts += self._submit_batch(calls, {}) if calls else []
+            return facts + self._submit_batch([*calls])
+        if not calls:
+            return [*facts, m.Returned(followers)]
+        calls += behind
+        for call in calls:
+            call.source = self.graph.nodes[call.node]
+        facts += self._submit_batch([*calls], {})
         return [*facts, m.Returned(returned)] if returned else facts
 
-    def _let_follow(self, calls: list[Call | Job], followers: Sequence[NodeId]) -> list[NodeId]:
-        """Add the calls that follow others in one batch; return the nodes for which that cannot be done."""
-        returned: list[NodeId] = []
-        for call in calls:
-            if isinstance(call, Call):
-                call.source = self.graph.nodes[call.node]
-        for number in followers:
-            call = self._jobs.call(number, CACHE_OFF, follows=True) if calls else None
-            if call is None:
-                returned.append(number)
-            else:
-                call.source = self.graph.nodes[number]
-                calls.append(call)
-        return returned
-
-    def _submit_batch(self, calls: list[Call | Job], made: dict[Node, Any] | None) -> list[m.Fact]:
+    def _submit_batch(self, calls: list[Call | Job], made: dict[Node, Any] | None = None) -> list[m.Fact]:
+        if not calls:
+            return []
         self._n_running += len(calls)
         if self._n_running > 1:
             self._batches.submit(calls, made)

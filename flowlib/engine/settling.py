@@ -68,11 +68,11 @@ class Settling:
         self._planner.freeze(ids)
         if self._context.around is not None:
             self._context.around.declare(map(self.graph.nodes.__getitem__, ids), self._context.identity.digest)
-        traits = [self._jobs.traits(number) for number in ids]
-        for pool in {self.graph.nodes[number]._fl_policy.pool for number in ids}:
-            if pool is not None:
-                self.scheduler.add_pool(pool.name, pool.slots)
-        return m.Grown([self.graph.dependencies[number] for number in ids], traits, targets, parent)
+        traits, pools = self._jobs.traits(ids)
+        for pool in pools:
+            self.scheduler.add_pool(pool.name, pool.slots)
+        needed = self.graph.dependencies
+        return m.Grown(needed[ids[0] : ids[-1] + 1] if ids else [], traits, targets, parent)
 
     def _miss_of(self, number: NodeId) -> Miss:
         """Return why a node runs; one whose stored value was lost runs although it was a hit."""
@@ -208,7 +208,7 @@ class Settling:
         before = self._planner.outputs.get(number)
         self._planner.record(number, outcome.digest)
         if before is not None and before != outcome.digest:
-            self._to_rekey.update(self.graph.dependents[number])
+            self._to_rekey.update(self.scheduler.dependents(number))
             self._announcer.not_deterministic(self.graph.nodes[number])
 
     def _expanded(self, number: NodeId, outcome: Outcome) -> list[m.Fact]:
@@ -242,7 +242,7 @@ class Settling:
             self.values.made(number, value, None)
             self._feeds.offer(number, value, self.values)
             return [m.Ended(number, "failed", has_value=True)]
-        if any(self.graph.nodes[dependent]._fl_policy.always for dependent in self.graph.dependents[number]):
+        if any(self.graph.nodes[dependent]._fl_policy.always for dependent in self.scheduler.dependents(number)):
             self.values.made(number, failed_value(error, node), None)
         self.errors[node] = error
         if how == "stop" or isinstance(error, (SystemExit, GeneratorExit)):

@@ -73,6 +73,10 @@ class Values:
                 return dependency
         return None
 
+    def is_shared(self, number: NodeId) -> bool:
+        """Whether more than one node needs the value."""
+        return len(self._scheduler.dependents(number)) > 1
+
     def key_of(self, number: NodeId) -> Key | None:
         """Return the key under which the value is stored; None if it is not."""
         return self._keys.get(number)
@@ -214,5 +218,5 @@ class Values:
         return entry.payload if entry is not None else None
 
     def _only_streamed(self, number: NodeId) -> bool:
-        dependents = self._graph.dependents[number]
+        dependents = self._scheduler.dependents(number)
         return bool(dependents) and all(self._graph.nodes[d]._fl_task.streams for d in dependents)

@@ -166,6 +166,11 @@ class Call(Outcome):
         self.node, self.task, self.policy, self.args, self.key = node, task, policy, args, key
         self.keep, self.wants_digest = key is not None, wants_digest
 
+    def split(self) -> None:
+        """Tell what is given by keyword from what is given by position."""
+        positional, self.keywords = self.task.signature.split(self.args)
+        self.args = tuple(positional)
+
 
 class Batch:
     """Calls, and jobs among them, to be made one after the other.

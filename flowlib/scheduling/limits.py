@@ -113,6 +113,15 @@ class ReadyQueue:
         """Take note that a node runs in the slot of others."""
         self._held[node] = 0
 
+    def release_many(self, nodes: Sequence[NodeId]) -> None:
+        """Take back the slots of nodes."""
+        if self._pool_of:
+            for node in nodes:
+                self.release(node)
+        else:
+            give_up = self._held.pop
+            self._free += sum([give_up(node, SLOT) for node in nodes])
+
     def release(self, node: NodeId) -> None:
         """Take back the slots of a node."""
         self._free += self._held.pop(node, SLOT)

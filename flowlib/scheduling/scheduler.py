@@ -13,7 +13,7 @@ Invariant: a node starts only when each of its inputs has ended, with a value un
 them was made again since the node was decided.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from flowlib.errors import InternalError
 from flowlib.events import NodeState
@@ -82,6 +82,10 @@ class Scheduler(Consequences):
         """Return how many nodes and targets may still ask for a node's value."""
         return self._table.n_consumers[node]
 
+    def dependents(self, node: NodeId) -> Sequence[NodeId]:
+        """Return the nodes that need a node, each once."""
+        return self._table.dependents[node]
+
     def add_pool(self, name: str, slots: int) -> None:
         """Make a pool known before nodes that name it are added."""
         self._queue.add_pool(name, slots)
@@ -117,8 +121,12 @@ class Scheduler(Consequences):
         table = self._table
         if not all(self._queue.knows_pool(pool) for pool in {traits.pool for traits in fact.traits}):
             raise InternalError("A node names a pool that the scheduler does not know.", {}, "Please report it.")
-        new, first = table.add(fact), len(table.states) - len(fact.dependencies)
+        new = table.add(fact)
+        first = new.start
         self._n_open += len(new)
+        if first == 0 and not self._stopping:
+            self._begin(fact.dependencies)
+            return
         for number in new:
             node, needed = NodeId(number), table.dependencies[number]
             if needed and needed[0] >= first and min(needed) >= first:  # all as new as itself: the common case
@@ -127,6 +135,19 @@ class Scheduler(Consequences):
                     self._cancel(node)
             else:
                 self._await_inputs(node)
+
+    def _begin(self, dependencies: Sequence[tuple[NodeId, ...]]) -> None:
+        """Take the first nodes: nothing has happened to any of them."""
+        states = self._table.states
+        self._table.n_missing[:] = map(len, dependencies)
+        ready = [NodeId(number) for number, needed in enumerate(dependencies) if not needed]
+        for node in ready:
+            states[node] = "ready"
+        if self._decides:
+            self._undecided.update(ready)
+            self._decide += ready
+        else:
+            self._ready_now += ready
 
     def _paced(self, fact: Paced) -> None:
         self._set_pace(fact.task, min(max(1, fact.per_slot), SLOT), alone=fact.alone, leads=fact.leads)
@@ -175,12 +196,12 @@ class Scheduler(Consequences):
         for node in fact.nodes:
             if self._state(node) != "running":
                 raise illegal(node, states[node], "done")
-        release = self._queue.release
         for node in fact.nodes:
             states[node], has_value[node], is_dropped[node] = "done", True, False
-            release(node)
+        self._queue.release_many(fact.nodes)
         self._n_open -= len(fact.nodes)
-        self._must_run.difference_update(fact.nodes)
+        if self._must_run:
+            self._must_run.difference_update(fact.nodes)
         self._ended_now += fact.nodes
 
     def _ended(self, fact: Ended) -> None:
