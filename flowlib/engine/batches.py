@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowlib.engine.pace import Pace
-from flowlib.execution.base import Batch, Call, Executor, Job, Outcome
+from flowlib.execution.base import Batch, Call, Executor, Gather, Job, Outcome
 from flowlib.execution.quick import is_small
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
@@ -26,8 +26,8 @@ LOOK_S = 0.02
 class Batches:
     """The batches of one run, and what is known of the pace of its tasks."""
 
-    def __init__(self, executor: Executor, graph: Graph) -> None:
-        self._executor, self._nodes = executor, graph.nodes
+    def __init__(self, executor: Executor, graph: Graph, gather: Gather | None = None) -> None:
+        self._executor, self._nodes, self._gather = executor, graph.nodes, gather
         self._pace = Pace()
         self._under_way: dict[Batch, int] = {}
         """How many calls each had waiting when it was last looked at."""
@@ -44,13 +44,13 @@ class Batches:
             calls: What to make, in order.
             made: Where the values go that later ones of them ask for; None if none does.
         """
-        batch = Batch(calls, made)
+        batch = Batch(calls, made, self._gather)
         self._under_way[batch] = len(calls)
         self._executor.submit_batch(batch)
 
     def perform(self, calls: list[Call | Job], made: dict[Node, Any] | None = None) -> list[Outcome]:
         """Make calls now, in the thread of the engine. Arguments as for `submit`."""
-        batch = Batch(calls, made)
+        batch = Batch(calls, made, self._gather)
         self._executor.perform_batch(batch)
         return batch.take_done()
 

@@ -72,7 +72,7 @@ class Jobs:
 
         Args:
             numbers: The nodes.
-            follow: Whether values may be lacking that calls before them in the same batch will give.
+            follow: Whether their arguments are brought together in the batch: calls before them make some.
         """
         calls: list[Call] = []
         rest: list[NodeId] = []
@@ -83,15 +83,18 @@ class Jobs:
             if kind is None or node._fl_task is not task or node._fl_policy is not policy:
                 task, policy = node._fl_task, node._fl_policy
                 kind = self._kind_of(task, policy)
-            args = plain_arguments(node._fl_args, may_lack=follow) if kind.is_plain else None
-            if args is None or (follow and kind.splits):
+            if not kind.is_plain:
+                rest.append(number)
+                continue
+            args = node._fl_args if follow else plain_arguments(node._fl_args)
+            if args is None:
                 rest.append(number)
                 continue
             call = Call(number, node._fl_task, node._fl_policy, args, None, False)
-            if kind.splits:
-                call.split()
             if follow:
-                call.follows = True
+                call.follows, call.splits = True, kind.splits
+            elif kind.splits:
+                call.split()
             calls.append(call)
         return calls, rest
 

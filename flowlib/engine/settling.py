@@ -55,7 +55,7 @@ class Settling:
         self._expansions = Expansions(graph, context)
         self._feeds = Feeds(graph, caching=context.store is not None)
         self._jobs = Jobs(context, graph, planner, self.values, self._feeds, self._expansions)
-        self._batches = Batches(executor, graph)
+        self._batches = Batches(executor, graph, self.values.plain_arguments)
         self._context, self._planner, self._executor = context, planner, executor
         self._misses: dict[NodeId, Miss] = {}
         self._to_rekey: set[NodeId] = set()

@@ -6,6 +6,7 @@ memory after its last consumer. What could not be loaded once is made again and 
 """
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from flowlib.execution.base import Given, Input, Shared, Stored
@@ -18,7 +19,7 @@ from flowlib.scheduling.scheduler import Scheduler
 from flowlib.store.base import BlobLost, Entry, Payload, Store
 from flowlib.sweep.failed import Failed
 
-_ATOMS_AND_NODES = ATOMS | {Node}
+_NOTHING: Mapping[Node, Any] = MappingProxyType({})
 _UNKNOWN_S = 1.0
 """Expected seconds of a task without history; only the ratio to others matters, for the critical path."""
 
@@ -144,34 +145,36 @@ class Values:
             return False
         return True
 
-    def plain_arguments(self, args: tuple[Any, ...], *, may_lack: bool = False) -> tuple[Any, ...] | None:
+    def plain_arguments(self, args: tuple[Any, ...], made: Mapping[Node, Any] = _NOTHING) -> tuple[Any, ...] | None:
         """Return a call's arguments with values for nodes, if all are scalars in memory, or lists and tuples of them.
 
         None if a job has to bring them together. A list is a new one: what the task does to it nobody else sees.
 
         Args:
             args: The arguments.
-            may_lack: Whether nodes may be left in the places of values that are not there yet.
+            made: Values that the engine has not taken yet: those of earlier calls of the same batch. With them, it is the
+                thread of the batch that asks; nothing it needs is dropped before its calls have ended.
         """
         if ATOMS.issuperset(map(type, args)):
             return args
-        plain = _ATOMS_AND_NODES if may_lack else ATOMS
-        values = self._scalars(args)
-        if plain.issuperset(map(type, values)):
+        values = self._scalars(args, made)
+        if ATOMS.issuperset(map(type, values)):
             return tuple(values)
         for position, value in enumerate(values):
             kind = type(value)
             if kind is tuple or kind is list:
-                items = self._scalars(value)
-                if not plain.issuperset(map(type, items)):
+                items = self._scalars(value, made)
+                if not ATOMS.issuperset(map(type, items)):
                     return None
                 values[position] = items if kind is list else tuple(items)
-            elif kind not in plain:
+            elif kind not in ATOMS:
                 return None
         return tuple(values)
 
-    def _scalars(self, items: Iterable[Any]) -> list[Any]:
+    def _scalars(self, items: Iterable[Any], made: Mapping[Node, Any]) -> list[Any]:
         """Return items with values for nodes; a node whose value is not in memory stays."""
+        if made:
+            items = [made.get(item, item) if type(item) is Node else item for item in items]
         live, id_of = self._live, self._graph.id_of
         return [live.get(id_of(item), item) if type(item) is Node else item for item in items]
 

@@ -11,7 +11,7 @@ Cost of a call beside the user's function: about 0.5 us, without a digest.
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
@@ -20,7 +20,6 @@ from flowlib.clock import n_times_given_up
 from flowlib.execution.base import Batch, Call, Job
 from flowlib.execution.worker import Worker, finish, has_nodes, perform_in, refuse_generator, running_job
 from flowlib.graph.args import ATOMS
-from flowlib.graph.node import Node
 from flowlib.ids import Key
 
 _SMALL = 4096
@@ -81,7 +80,7 @@ def perform_batch(batch: Batch, worker: Worker, context: Context, until: float =
             if began >= until:
                 return
             continue
-        if call.follows and not _fill(call, made):
+        if call.follows and not batch.fill(call):
             call.is_returned = True
             ended(call)
             continue
@@ -107,26 +106,6 @@ def perform_batch(batch: Batch, worker: Worker, context: Context, until: float =
         if began >= until:
             break
     batch.has_waited = 2 * (n_times_given_up() - n_switches) > n_calls
-
-
-def _fill(call: Call, made: Mapping[Node, Any] | None) -> bool:
-    """Put the values of earlier calls into the arguments of one that follows them; False if one is not there."""
-    if made is None:
-        return False
-    call.follows = False
-    filled: list[Any] = []
-    for arg in call.args:
-        if type(arg) is Node:
-            arg = made.get(arg, arg)
-        elif type(arg) is list or type(arg) is tuple:
-            arg = type(arg)([made.get(item, item) if type(item) is Node else item for item in arg])
-            if Node in map(type, arg):
-                return False
-        if type(arg) is Node:
-            return False
-        filled.append(arg)
-    call.args = tuple(filled)
-    return True
 
 
 def is_small(value: Any) -> bool:

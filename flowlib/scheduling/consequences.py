@@ -3,7 +3,7 @@
 The lower half of the scheduler; `scheduler` has the facts that set it off, and the rules for both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from flowlib.events import NodeState
 from flowlib.ids import NodeId
@@ -262,15 +262,15 @@ class Consequences:
     def _start_what_fits(self) -> None:
         quick: list[NodeId] = []
         room = 0
-        states, must_look = self._table.states, bool(self._stale or self._children or self._stopping)
-        share_in, traits = self._share_in, self._table.traits
-        while (node := self._queue.take()) is not None:
+        states, share_in, traits, children = self._table.states, self._share_in, self._table.traits, self._children
+        must_look = bool(self._stale or children or self._stopping)
+        for node in self._taken(in_waves=not must_look):
             if (must_look or states[node] != "ready") and not self._may_start(node):
                 continue
             states[node] = "running"
             share = share_in.get(traits[node].task, SLOT)
-            if share == SLOT or node in self._children:
-                self._commands.append(Assemble(node) if node in self._children else Start(node))
+            if share == SLOT or node in children:
+                self._commands.append(Assemble(node) if node in children else Start(node))
                 continue
             if share > room:
                 self._start_quick(quick, room)
@@ -278,6 +278,13 @@ class Consequences:
             room -= share
             quick.append(node)
         self._start_quick(quick, room)
+
+    def _taken(self, *, in_waves: bool) -> Iterator[NodeId]:
+        """Take nodes out of the queue for as long as one fits."""
+        if in_waves:
+            yield from self._queue.take_wave()
+        while (node := self._queue.take()) is not None:
+            yield node
 
     def _start_quick(self, nodes: list[NodeId], room: int) -> None:
         """Start quick nodes as one piece of work; what follows them goes along where there is nothing to decide."""
