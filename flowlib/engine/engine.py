@@ -57,8 +57,6 @@ class Engine(Settling):
         self._blocked = Blocked(self._ledger, executor, context.circles, context.chain)
         self._held_back: list[NodeId] = []
         self._is_stopping = False
-        self._early: list[m.Fact] = []
-        """What ended while a call held up this engine."""
 
     # ---- the loop
 
@@ -73,6 +71,7 @@ class Engine(Settling):
             if not self.scheduler.is_finished:
                 facts = self._wait()
                 continue
+            self._keep_rest()
             self._ledger.commit()
             facts = self._fetch_targets()
             if not facts:
@@ -82,6 +81,7 @@ class Engine(Settling):
         """Commit what is finished, give every lease back, and tell what never came to an end. Never waits for jobs."""
         self._batches.take_back()
         try:
+            self._keep_rest()
             self._ledger.commit()
         finally:
             self._ledger.release_all()
@@ -115,6 +115,7 @@ class Engine(Settling):
 
     def _wait(self) -> list[m.Fact]:
         """Wait for something to happen: an outcome, a lease, a stop, the time to commit."""
+        self._keep_rest()
         facts, self._early = self._early, []
         facts += self._stop_facts()
         if facts:
@@ -140,8 +141,7 @@ class Engine(Settling):
 
     def _catch_up(self) -> None:
         """Take what has ended, and commit: a call in the thread of this engine may wait for the lease of another call."""
-        facts = self._take(self._batches.take_done() + self._executor.take_ended())
-        self._early += facts
+        self._early += self._take(self._batches.take_done() + self._executor.take_ended())
         self._ledger.commit()
 
     def _patience_s(self) -> float:
@@ -186,6 +186,9 @@ class Engine(Settling):
         facts: list[m.Fact] = [m.Hit(hits), m.Missed(misses)]
         self._ledger.before_looking_up()
         for number, decision in zip(nodes, self._planner.decide(nodes), strict=True):
+            if self._unkept and decision.call.key in self._unkept:
+                self._keep_rest()  # this run has just computed it
+                decision = self._planner.decide((number,))[0]
             if isinstance(decision, Hit):
                 if self.values.restore_files(decision.entry):
                     self._use(number, decision.entry)
@@ -251,6 +254,7 @@ class Engine(Settling):
         return self._ledger.stored_meanwhile([key for key in keys if key is not None])
 
     def _submit(self, number: NodeId, miss: Miss) -> None:
+        self._keep_rest()
         node = self.graph.nodes[number]
         self._announcer.started(number, miss)
         if miss.call.uncacheable and self._context.store is not None and node._fl_policy.cache:
@@ -326,8 +330,8 @@ class Engine(Settling):
             return []
         self._ledger.commit_in_time()
         self._context.write_log_in_time()
-        # Nothing could run beside it, so to hand it over saves no time.
-        return self._take(self._batches.perform(calls, made))
+        outcomes = self._batches.perform(calls, made)  # nothing could run beside it: to hand it over saves no time
+        return self._take_one(outcomes[0]) if len(outcomes) == 1 else self._take(outcomes)
 
     def _is_held_up(self) -> bool:
         """Whether nothing may start just now."""

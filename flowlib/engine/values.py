@@ -96,6 +96,11 @@ class Values:
                 return  # reductions read it from the store, so that a fan-out of any size holds a bounded number of values
         self._live[number] = value
 
+    def kept(self, number: NodeId, key: Key | None) -> None:
+        """Take note that a value that was made is stored by now."""
+        if key is not None:
+            self._keys[number] = key
+
     def lose(self, number: NodeId) -> None:
         """Forget a value that cannot be loaded."""
         self._keys.pop(number, None)
