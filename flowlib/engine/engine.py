@@ -186,7 +186,7 @@ class Engine(Settling):
         facts: list[m.Fact] = [m.Hit(hits), m.Missed(misses)]
         self._ledger.before_looking_up()
         for number, decision in zip(nodes, self._planner.decide(nodes), strict=True):
-            if self._unkept and decision.call.key in self._unkept:
+            if self._unkept and isinstance(decision, Miss) and decision.call.key in self._unkept:
                 self._keep_rest()  # this run has just computed it
                 decision = self._planner.decide((number,))[0]
             if isinstance(decision, Hit):

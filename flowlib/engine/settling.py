@@ -65,7 +65,7 @@ class Settling:
         self._to_rekey: set[NodeId] = set()
         """Nodes that were decided before one of their inputs turned out to be something else."""
         self._n_running = 0
-        self._unkept: dict[Key | NodeId, Call] = {}
+        self._unkept: dict[Key | NodeId | None, Call] = {}
         """Calls that ended well one by one, in a row: they are kept and told together. By key, if they have one."""
         self._early: list[m.Fact] = []
         """What became known at a time when no fact could be handed on."""

@@ -63,9 +63,14 @@ def perform_batch(batch: Batch, worker: Worker, context: Context, until: float =
         until: When to leave the rest to the caller; so does a Ctrl-C, if a time is given.
     """
     batch.is_begun = True
-    made, n_switches, n_calls = batch.made, n_times_given_up(), len(batch.waiting)
+    n_calls, n_before = len(batch.waiting), n_times_given_up()
+    _perform_waiting(batch, worker, context, until)
+    batch.has_waited = 2 * (n_times_given_up() - n_before) > n_calls
+
+
+def _perform_waiting(batch: Batch, worker: Worker, context: Context, until: float) -> None:
     inside = context.copy().run(worker.call_quick, copy_context)
-    now, next_call, ended = worker.clock.monotonic, batch.waiting.popleft, batch.done.append
+    now, next_call, ended, made = worker.clock.monotonic, batch.waiting.popleft, batch.done.append, batch.made
     thread = threading.current_thread()
     is_main = thread is threading.main_thread()
     began = now()
@@ -77,41 +82,40 @@ def perform_batch(batch: Batch, worker: Worker, context: Context, until: float =
         if isinstance(call, Job):
             ended(perform_in(context, worker, call))
             began = now()
-            if began >= until:
-                return
-            continue
-        if call.follows and not batch.fill(call):
+        elif call.follows and not batch.fill(call):
             call.is_returned = True
             ended(call)
-            continue
-        call.worker = thread.name
-        try:
-            if is_main:  # where a second Ctrl-C may strike, but only while the user's code runs
-                value = worker.call_quick(partial(inside.copy().run, _make, call))
-            else:
-                value = inside.copy().run(_make, call)
-        except BaseException as error:  # user code may raise anything, KeyboardInterrupt and SystemExit included
-            call.error = error
-            if until < math.inf and isinstance(error, KeyboardInterrupt):
-                until = -math.inf
         else:
-            call.value = value
-        call.duration_s = -began + (began := now())
-        if call.error is None and (call.wants_digest or type(call.value) not in ATOMS):
-            inside.copy().run(_look_at, call, worker)
-            began = now()  # what becomes of a result is no part of the next call
-        if made is not None and call.source is not None and call.error is None and is_small(call.value):
-            made[call.source] = call.value
-        ended(call)
+            call.worker = thread.name
+            try:
+                if is_main:  # where a second Ctrl-C may strike, but only while the user's code runs
+                    call.value = worker.call_quick(partial(inside.copy().run, _make, call))
+                else:
+                    call.value = inside.copy().run(_make, call)
+            except BaseException as error:  # user code may raise anything, KeyboardInterrupt and SystemExit included
+                call.error = error
+                if until < math.inf and isinstance(error, KeyboardInterrupt):
+                    until = -math.inf
+            call.duration_s = -began + (began := now())
+            if call.error is None and (call.wants_digest or type(call.value) not in ATOMS):
+                inside.copy().run(_look_at, call, worker)
+                began = now()  # what becomes of a result is no part of the next call
+            if made is not None and call.source is not None and _leads(call):
+                made[call.source] = call.value
+            ended(call)
         if began >= until:
-            break
-    batch.has_waited = 2 * (n_times_given_up() - n_switches) > n_calls
+            return
+
+
+def _leads(call: Call) -> bool:
+    """Whether a call gave a value that others may be made with at once."""
+    return call.error is None and not call.has_expansion and is_small(call.value)
 
 
 def is_small(value: Any) -> bool:
     """Whether a value is a scalar of which thousands may be in memory."""
     kind = type(value)
-    return kind in ATOMS and (kind is not str and kind is not bytes or len(value) <= _SMALL)
+    return kind in ATOMS and ((kind is not str and kind is not bytes) or len(value) <= _SMALL)
 
 
 def _make(call: Call) -> Any:
