@@ -213,7 +213,12 @@ class Consequences:
     # ---- slots
 
     def _units_of(self, node: NodeId) -> int:
-        """Return the share of a slot that a node takes; what is put together from children is worth a whole one."""
+        """Return the share of a slot that a node takes; what is put together from children is worth a whole one.
+
+        A queued node that was cancelled takes nothing: it is in nobody's way.
+        """
+        if self._table.states[node] != "ready":
+            return 0
         per_slot = self._per_slot.get(self._table.traits[node].task, 1)
         return SLOT if per_slot == 1 or node in self._children else SLOT // per_slot
 
