@@ -121,7 +121,9 @@ def _named_items(names: tuple[str, ...]) -> tuple[bytes, tuple[str, ...]]:
 
 
 def encode_ordered_dict(value: OrderedDict[Any, Any], walk: Walk) -> Node:
-    """Encode an OrderedDict with its order."""
+    """Encode an OrderedDict with its order, and with attributes if somebody hung any on it (torch does)."""
+    if own := vars(value):
+        return named("OrderedDict with attributes", OrderedDict(value), dict(own))
     flat = _flat(value)
     return Node(named_head("OrderedDict", len(flat)), flat, Order.GIVEN, key_label, flat)
 

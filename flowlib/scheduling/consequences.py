@@ -248,7 +248,12 @@ class Consequences:
             self._leading.discard(task)
 
     def _units_of(self, node: NodeId) -> int:
-        """Return the share of a slot that a node takes; what is put together from children is worth a whole one."""
+        """Return the share of a slot that a node takes; what is put together from children is worth a whole one.
+
+        A queued node that was cancelled takes nothing: it is in nobody's way.
+        """
+        if self._table.states[node] != "ready":
+            return 0
         units = self._units_in.get(self._table.traits[node].task, SLOT)
         return SLOT if node in self._children else units
 

@@ -396,8 +396,7 @@ class World:
         busy = [NodeId(node) for node, state in enumerate(self.scheduler.states) if state == "running"]
         asked_again = {node for c in commands if isinstance(c, m.Decide) for node in c.nodes}
         self.queued -= asked_again | {node for node in self.queued if self.state(node) != "ready"}
-        if not self.is_stopping:  # what was cancelled leaves the queue only when there is room for it
-            self.check_left(self.queued - set(started), started, busy)
+        self.check_left(self.queued - set(started), started, busy)
 
     def check_left(self, left: set[NodeId], started: list[NodeId], busy: list[NodeId]) -> None:
         """What was left behind did not fit: it, or something better that has to start before it."""
