@@ -11,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import flowlib as fl
+from flowlib.hashing.identity import digest
 from flowlib.sweep.group import FanOut
+from flowlib.sweep.point import Points, Shape
+from flowlib.sweep.space import cases, grid
 from flowlib.testing import EventLog
 
 
@@ -363,3 +366,45 @@ def test_a_part_of_a_fan_out_knows_where_its_points_came_from() -> None:
     ]
     assert [point.index for point in jobs.sel(depth=8).points[1:]] == [3]
     assert repr(jobs.points) == "Points(Point(lr=0.1, depth=4), Point(lr=0.1, depth=8), Point(lr=0.2, depth=4), ...)"
+
+
+def _digest_of(space: Any) -> str:
+    points = Points.of(space)
+    return digest(points.columns())
+
+
+def test_the_columns_of_points_say_what_their_parameters_say() -> None:
+    """Spaces with the same parameters in the same order agree, however they were written; all others differ."""
+    both = grid(a=[1, 2], b=["x"])
+    swapped = grid(b=["x"], a=[1, 2])
+    named = cases(first={"b": "x", "a": 1}, second={"a": 2, "b": "x"})
+
+    assert _digest_of(both) == _digest_of(swapped) == _digest_of(named)
+    others = [
+        grid(a=[2, 1], b=["x"]), grid(a=[1, 2.0], b=["x"]), grid(a=[1, 2], c=["x"]), grid(a=[1, 2]), grid(a=[1], b=["x"]),
+        grid(a=[1]) | grid(b=["x"]), grid(b=["x"]) | grid(a=[1]), grid(a=[1]) | grid(b=["x"]) | grid(a=[2]),
+        grid(a=[1]) | grid(a=[2]) | grid(b=["x"]), cases({"a": 1, "b": "x"}, {"a": 2}), cases({"a": 1}, {"a": 2, "b": "x"}),
+    ]  # fmt: skip
+    assert len({_digest_of(space) for space in [both, *others]}) == len(others) + 1
+
+
+POINTS = st.lists(
+    st.dictionaries(
+        st.sampled_from("abc"), st.one_of(st.integers(0, 2), st.sampled_from(["x", 1.0, True])), min_size=1
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(POINTS, POINTS)
+def test_columns_are_as_good_as_one_dict_for_each_point(
+    left: list[dict[str, Any]], right: list[dict[str, Any]]
+) -> None:
+    """Two lists of points have equal columns just if their parameters are equal, one by one."""
+
+    def columns(points: list[dict[str, Any]]) -> str:
+        return digest(Points([Shape(names=tuple(p)) for p in points], [tuple(p.values()) for p in points]).columns())
+
+    assert (columns(left) == columns(right)) is (digest(left) == digest(right))
+    assert columns(left) == columns([dict(reversed(point.items())) for point in left])
