@@ -72,7 +72,8 @@ class Settling:
 
     def _grown(self, ids: Sequence[NodeId], targets: tuple[NodeId, ...] = (), parent: NodeId | None = None) -> m.Grown:
         """Prepare everything for new nodes and return the fact that they are there."""
-        self._feeds.note(ids)
+        if self._feeds.note(ids):
+            self.values.expect_reductions()
         self._planner.freeze(ids)
         if self._context.around is not None:
             self._context.around.declare(map(self.graph.nodes.__getitem__, ids), self._context.identity.digest)

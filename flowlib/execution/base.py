@@ -41,7 +41,8 @@ class Given:
     value: Any
 
 
-Input = Stored | Given | Shared
+Input = Stored | Given | Shared | Payload
+"""A bare payload is an input in the store whose few bytes were kept when it was decided: nothing is looked up again."""
 
 
 @attrs.frozen(kw_only=True)
