@@ -222,6 +222,11 @@ class Blobs:
         self._files.make_dir(self._root / "bad")
         self._files.move(path, self._root / "bad" / f"{path.name}.{os.urandom(3).hex()}")
 
+    @property
+    def n_unsynced(self) -> int:
+        """How many blobs a call of `make_durable` would have to wait for."""
+        return len(self._unsynced)
+
     def make_durable(self) -> None:
         """Wait until every blob written so far is on the disk.
 

@@ -47,6 +47,9 @@ class Unsynced:
             self._written.append(_Written(path, directory, is_begun))
             return len(self._written)
 
+    def __len__(self) -> int:
+        return len(self._written)
+
     def sync(self) -> None:
         """Wait until everything that was added is on the disk.
 
