@@ -39,7 +39,8 @@ class Blobs:
         self._root, self._files, self._sync = root, files, sync
         self._unsynced = Unsynced(files)
         self._shards: set[str] = set()
-        self._temporary = root / "tmp" / f"{os.uname().nodename}.{os.getpid()}.{os.urandom(8).hex()}"
+        self._top, self._tmp = root / "blobs", root / "tmp"
+        self._tmp_prefix = f"{os.uname().nodename}.{os.getpid()}.{os.urandom(8).hex()}"
         self._number = itertools.count()
 
     def path_of(self, digest: Digest) -> Path:
@@ -50,7 +51,7 @@ class Blobs:
         """
         if not is_digest(digest):
             raise BlobLost(f"{digest!r:.80} names no blob")
-        return self._root / "blobs" / digest.split("-")[1][:2] / digest
+        return self._top.joinpath(digest.split("-")[1][:2], digest)
 
     def write(self, parts: Sequence[Buffer], digest: Digest) -> None:
         """Write a blob whose digest is known, unless it is there already.
@@ -152,12 +153,12 @@ class Blobs:
 
     def names(self) -> Iterator[tuple[Path, str]]:
         """Iterate over (path, name) of everything among the blobs, whether it belongs there or not."""
-        top = self._root / "blobs"
-        for shard in self._files.names(top):
-            if self._files.is_dir(top / shard):
-                yield from ((top / shard / name, name) for name in self._files.names(top / shard))
+        for shard in self._files.names(self._top):
+            directory = self._top / shard
+            if self._files.is_dir(directory):
+                yield from ((directory / name, name) for name in self._files.names(directory))
             else:
-                yield top / shard, shard
+                yield directory, shard
 
     def _view(self, descriptor: int, n_bytes: int) -> memoryview:
         if n_bytes < MAP_FROM_BYTES:
@@ -292,20 +293,21 @@ class Blobs:
 
     def _publish(self, temporary: Path, path: Path, n_bytes_begun: int) -> None:
         try:
-            if path.parent.name not in self._shards:
-                self._make_shard(path.parent)
+            shard = path.parent
+            if shard.name not in self._shards:
+                self._make_shard(shard)
             try:
                 self._files.rename(temporary, path)
             except FileNotFoundError:  # the directory was removed behind our back
-                self._make_shard(path.parent)
+                self._make_shard(shard)
                 self._files.rename(temporary, path)
         except BaseException:
             self._discard(temporary)
             raise
         if self._sync == "full":
-            self._files.sync_path(path.parent)
+            self._files.sync_path(shard)
         elif self._sync == "batch":
-            n_unsynced = self._unsynced.add(path, path.parent, is_begun=n_bytes_begun >= BEGIN_BYTES)
+            n_unsynced = self._unsynced.add(path, shard, is_begun=n_bytes_begun >= BEGIN_BYTES)
             if n_unsynced >= _MAX_UNSYNCED:
                 self.make_durable()
 
@@ -318,7 +320,7 @@ class Blobs:
         self._shards.add(shard.name)
 
     def _create_temporary(self) -> tuple[Path, int]:
-        path = self._temporary.with_name(f"{self._temporary.name}-{next(self._number):x}")
+        path = self._tmp / f"{self._tmp_prefix}-{next(self._number):x}"
         try:
             return path, self._files.create_incomplete(path)
         except FileNotFoundError:
