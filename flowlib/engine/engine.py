@@ -300,7 +300,7 @@ class Engine(Settling):
 
     def _submit_batch(self, calls: list[Call | Job]) -> list[m.Fact]:
         self._n_running += len(calls)
-        if self._n_running > 1:
+        if self._n_running > 1 or not self._executor.makes_calls_here:
             self._batches.submit(calls)
             return []
         self._ledger.commit_in_time()

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -21,6 +21,7 @@ from flowlib.errors import RunStopped, TaskMisused, near_miss
 from flowlib.events import Observer, RunFinished, RunStarted, RunStatus
 from flowlib.execution.base import Executor
 from flowlib.execution.inline import InlineExecutor
+from flowlib.execution.routing import RoutedExecutor
 from flowlib.execution.threads import ThreadExecutor, ThreadPool
 from flowlib.execution.worker import Worker, running_job
 from flowlib.graph.args import map_structure, targets_of
@@ -35,6 +36,9 @@ from flowlib.planning.decide import Planner
 from flowlib.planning.key import KeyMaker
 from flowlib.scheduling.states import FINAL_STATES
 from flowlib.store.base import Store
+
+if TYPE_CHECKING:
+    from flowlib.execution.processes import ProcessExecutor
 
 _INNER_SETTINGS = ("on_error", "executor", "strict", "max_nodes")
 """What a run inside a task may have otherwise than the outer one. It never has workers of its own."""
@@ -269,10 +273,18 @@ def _engine(target: Any, graph: Graph, context: RunContext, options: RunOptions)
     if context.pool is None:
         executor = InlineExecutor(worker, context.unbegun)
     else:
-        executor = ThreadExecutor(worker, context.pool, context.unbegun, is_inner=context.is_inner)
+        home = ThreadExecutor(worker, context.pool, context.unbegun, is_inner=context.is_inner)
+        is_away = context.settings.executor == "processes"
+        executor = RoutedExecutor(home, lambda threads: _away(threads, worker, context), is_away=is_away)
     context.stop.attach(executor.wake)
     planner = planner_for(graph, context, options.force)
     return Engine(context, graph, targets_of(target), planner, executor, options.deadline_s)
+
+
+def _away(threads: ThreadExecutor, worker: Worker, context: RunContext) -> "ProcessExecutor":
+    from flowlib.engine.away import away_executor  # sockets, subprocesses, cloudpickle: only for runs that need them
+
+    return away_executor(threads, worker, context)
 
 
 def _status(engine: Engine, context: RunContext) -> RunStatus:

@@ -94,7 +94,12 @@ class Settling:
         done: list[Call] = []
         for outcome in outcomes:
             if type(outcome) is Call:
-                if outcome.error is None and not outcome.has_expansion and not outcome.is_announced:
+                if (
+                    outcome.error is None
+                    and not outcome.has_expansion
+                    and not outcome.is_announced
+                    and not outcome.is_away
+                ):
                     done.append(outcome)
                     continue
                 if not outcome.is_announced:
@@ -174,10 +179,19 @@ class Settling:
             self._ledger.put_many([number], [entry], [self._planner.keys.code_version(node)])
         if outcome.borrowed:
             self.values.borrowed((number, *map(self.graph.id_of, outcome.lenders)))
-        self.values.made(number, outcome.value, _kept_under(entry))
+        self._take_value(number, outcome, entry)
         self._announcer.finished(number, outcome, call.key)
         self._feeds.offer(number, outcome.value, self.values)
         return [m.Done((number,))]
+
+    def _take_value(self, number: NodeId, outcome: Outcome, entry: Entry | None) -> None:
+        """Take what a job gave; a value that was made elsewhere stays in the store."""
+        if outcome.is_away and entry is not None:
+            self.values.stored(number, entry)
+            return
+        if outcome.is_away and outcome.payload is not None and self._context.store is not None:
+            outcome.value = self._context.store.load(outcome.payload)
+        self.values.made(number, outcome.value, _kept_under(entry))
 
     def _entry(self, number: NodeId, outcome: Outcome, call: CallKey) -> Entry | None:
         """Note a result and return its entry; None, and no claim any more, if it is not stored."""

@@ -12,7 +12,7 @@ import mmap
 import os
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from flowlib.hashing.digest import StreamHasher, digest_bytes, is_digest, size_bytes
@@ -255,6 +255,12 @@ class Blobs:
     def _sync_one(self, path: Path) -> None:
         with contextlib.suppress(FileNotFoundError):  # collected or quarantined meanwhile
             self._files.sync_path(path)
+
+    def written_elsewhere(self, digests: Iterable[Digest]) -> None:
+        """Take note of blobs that another process has written, so that `make_durable` covers them."""
+        if self._sync == "batch":
+            with self._lock:
+                self._unsynced += map(self.path_of, digests)
 
     def quarantine(self, path: Path) -> str:
         """Move a damaged file aside and return the end of a sentence that says so. Never raises."""
