@@ -215,6 +215,18 @@ class FlowWarning(UserWarning):
     """Something a run could not do, though it returned its result: told once per cause."""
 
 
+def error_text(error: object) -> str:
+    """Return the text of an error whose class may refuse to give one. Never raises.
+
+    >>> error_text(KeyError("x"))
+    "'x'"
+    """
+    try:
+        return str(error)
+    except BaseException as broken:  # a `__str__` of the user's own may do anything; the failure must still be told
+        return f"(its message raised {type(broken).__name__})"
+
+
 def near_miss(name: str, known: Iterable[str]) -> str:
     """Return a sentence that names the nearest known word, or lists the known words.
 

@@ -83,6 +83,7 @@ class Engine(Settling):
         try:
             self._ledger.commit()
         finally:
+            self._executor.close()
             self._ledger.release_all()
             self._blocked.clear()
         for number, state in enumerate(self.scheduler.states):

@@ -24,11 +24,11 @@ from typing import Any
 
 import attrs
 
-from flowlib.errors import CannotSend
+from flowlib.errors import CannotSend, error_text
 from flowlib.execution.base import Call, Given, Job, Outcome, Shared, Stored
 from flowlib.execution.picklers import Packing, Slot, is_user_module
 from flowlib.execution.pickling import Spill, dump, load, load_nodes
-from flowlib.execution.roundtrip import text_of, unpack_error
+from flowlib.execution.roundtrip import unpack_error
 from flowlib.execution.standins import needs_stand_in
 from flowlib.execution.wire import Body, Done, Goods, Proof, Row, Terms, Wants
 from flowlib.execution.worker import Worker
@@ -176,9 +176,9 @@ class Packer:
                     break
         return CannotSend(
             f"Task {job.task.name!r} cannot run in another process: {what} cannot be sent there.",
-            {"argument": name, "reason": f"{type(error).__name__}: {text_of(error)[:300]}"}
+            {"argument": name, "reason": f"{type(error).__name__}: {error_text(error)[:300]}"}
             if name
-            else {"reason": f"{type(error).__name__}: {text_of(error)[:300]}"},
+            else {"reason": f"{type(error).__name__}: {error_text(error)[:300]}"},
             'Pass what it is made from instead (a path, a configuration), or give the task executor="threads".',
         )
 
@@ -222,7 +222,7 @@ class Packer:
         except Exception as error:
             raise CannotSend(
                 f"Task {task.name!r} cannot run in another process: its function cannot be sent there.",
-                {"reason": f"{type(error).__name__}: {text_of(error)[:300]}"},
+                {"reason": f"{type(error).__name__}: {error_text(error)[:300]}"},
                 'Make what it uses inside the function, or give the task executor="threads".',
             ) from error
         name = _named(self._terms.encode() + data)  # a worker loads a task anew for each run

@@ -25,11 +25,11 @@ import attrs
 
 from flowlib.clock import SystemClock
 from flowlib.config import take_environment
-from flowlib.errors import CannotSend
+from flowlib.errors import CannotSend, error_text
 from flowlib.execution.base import Batch, Call, Job, Outcome
 from flowlib.execution.pickling import Spill, dump_home, dump_nodes, load, load_nodes
 from flowlib.execution.quick import perform_batch
-from flowlib.execution.roundtrip import pack_error, text_of
+from flowlib.execution.roundtrip import pack_error
 from flowlib.execution.spill import SpillDirectory
 from flowlib.execution.standins import put, stand_in_for
 from flowlib.execution.wire import Body, Done, Goods, Place, Proof, Row, Terms, Wants
@@ -327,7 +327,7 @@ def _is_proven(proof: Proof, identity: Identity) -> bool:
 def _cannot_return(job: Any, error: BaseException) -> BaseException:
     return CannotSend(
         f"The result of task {job.task.name!r} cannot be sent back from its process.",
-        {"reason": f"{type(error).__name__}: {text_of(error)[:300]}"},
+        {"reason": f"{type(error).__name__}: {error_text(error)[:300]}"},
         'Return what can be pickled, or give the task executor="threads".',
     )
 

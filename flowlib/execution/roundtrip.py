@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from flowlib.errors import Untransferable
+from flowlib.errors import Untransferable, error_text
 from flowlib.execution.pickling import dump_home, load
 
 _MOST_FRAMES = 100
@@ -71,7 +71,7 @@ def _pack_one(error: BaseException, chain: list[BaseException]) -> Sent:
     return Sent(
         pickled,
         f"{type(error).__module__}.{type(error).__qualname__}",
-        text_of(error),
+        error_text(error),
         trouble,
         _lines(error.__traceback__),
         _place(error.__cause__, chain),
@@ -105,10 +105,10 @@ def _tried(error: BaseException, form: Callable[[], Any]) -> tuple[bytes | None,
         message = dump_home(form(), None)
         again = load(message)
     except BaseException as trouble:  # its own methods may do anything
-        return None, f"{type(trouble).__name__}: {text_of(trouble)}"
+        return None, f"{type(trouble).__name__}: {error_text(trouble)}"
     if type(again) is not type(error):
         return None, f"it comes back as a {type(again).__name__}"
-    if text_of(again) != text_of(error):
+    if error_text(again) != error_text(error):
         return None, "it comes back with another text"
     return message, ""
 
@@ -133,7 +133,7 @@ def _from_parts(kind: type[BaseException], args: tuple[Any, ...], held: dict[str
 def _fitting(parts: Any) -> Any:
     """Return those parts that can travel; in the place of an argument that cannot stands its text."""
     if isinstance(parts, tuple):
-        return tuple([part if _travels(part) else text_of(part) for part in parts])
+        return tuple([part if _travels(part) else error_text(part) for part in parts])
     return {name: part for name, part in parts.items() if _travels(part)}
 
 
@@ -143,14 +143,6 @@ def _travels(part: Any) -> bool:
     except BaseException:
         return False
     return True
-
-
-def text_of(error: object) -> str:
-    """Return the text of an object whose class may refuse to give one."""
-    try:
-        return str(error)
-    except BaseException as trouble:
-        return f"(its text cannot be shown: {type(trouble).__name__})"
 
 
 def _lines(at: TracebackType | None) -> list[Line]:
@@ -184,7 +176,7 @@ def _unpack_one(one: Sent) -> BaseException:
         try:
             error = load(one.pickled)
         except BaseException as reason:  # it did come back in the worker; here something is missing
-            trouble = f"{type(reason).__name__}: {text_of(reason)}"
+            trouble = f"{type(reason).__name__}: {error_text(reason)}"
     if not isinstance(error, BaseException):
         error = Untransferable(type_name=one.type_name, message=one.text, reason=trouble)
     made: BaseException = error.with_traceback(_traceback(one.lines))
