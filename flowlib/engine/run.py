@@ -9,7 +9,7 @@ import attrs
 
 from flowlib.clock import Clock, SystemClock
 from flowlib.config import Settings, environment, load_settings
-from flowlib.engine.context import Loop, RunContext, current_run
+from flowlib.engine.context import Loop, RunContext, surrounding_run
 from flowlib.engine.covered import InnerCalls
 from flowlib.engine.engine import Engine
 from flowlib.engine.failure import combined
@@ -174,7 +174,7 @@ def open_context(options: RunOptions, stop: Stop, *, looking: bool = False) -> t
         stop: Stops the run.
         looking: Whether nothing will run, so that no log is begun and no thread prepared.
     """
-    outer = current_run.get()
+    outer = surrounding_run()
     if outer is not None and running_job.get() is not None:
         return _inner_context(outer, options)
     store, trouble, use = store_for(options.cache, options.settings, looking=looking)
@@ -235,7 +235,7 @@ def _inner_context(outer: RunContext, options: RunOptions) -> tuple[RunContext, 
 
 def current_chain() -> frozenset[Key]:
     """Return the keys being computed by the tasks that the calling code is inside of."""
-    outer, job = current_run.get(), running_job.get()
+    outer, job = surrounding_run(), running_job.get()
     if outer is None or job is None:
         return frozenset()
     return outer.chain | {job.key} if job.key is not None else outer.chain
@@ -243,7 +243,7 @@ def current_chain() -> frozenset[Key]:
 
 def current_inner_calls() -> InnerCalls | None:
     """Return what is to be told of the calls that the calling code makes; None where nothing stored depends on them."""
-    outer, job = current_run.get(), running_job.get()
+    outer, job = surrounding_run(), running_job.get()
     if outer is None or job is None:
         return None
     if job.key is None:  # its own result is not stored, but may be part of one that is
@@ -275,7 +275,9 @@ def _engine(target: Any, graph: Graph, context: RunContext, options: RunOptions)
     else:
         home = ThreadExecutor(worker, context.pool, context.unbegun, is_inner=context.is_inner)
         is_away = context.settings.executor == "processes"
-        executor = RoutedExecutor(home, lambda threads: _away(threads, worker, context), is_away=is_away)
+        executor = home
+        if not context.is_away:
+            executor = RoutedExecutor(home, lambda threads: _away(threads, worker, context), is_away=is_away)
     context.stop.attach(executor.wake)
     planner = planner_for(graph, context, options.force)
     return Engine(context, graph, targets_of(target), planner, executor, options.deadline_s)

@@ -152,6 +152,8 @@ class Settling:
 
     def _outcome_facts(self, outcome: Outcome) -> list[m.Fact]:
         number = outcome.node
+        if outcome.report is not None:
+            self._absorb(number, outcome)
         if outcome.spoiled:
             self.values.spoilt(map(self.graph.id_of, outcome.spoiled))
         if isinstance(outcome.error, ChildEnded):
@@ -163,6 +165,12 @@ class Settling:
         if outcome.has_expansion:
             return self._expanded(number, outcome)
         return self._finished(number, outcome)
+
+    def _absorb(self, number: NodeId, outcome: Outcome) -> None:
+        from flowlib.engine.away import absorb  # comes from another process, so that module is loaded already
+
+        miss = self._misses.get(number, CACHE_OFF)
+        absorb(outcome.report, number, self._context, has_key=miss.call.key is not None)
 
     def _lost(self, number: NodeId, producer: NodeId) -> list[m.Fact]:
         """Make a producer run again: its value is gone, or is not what the node was decided with."""

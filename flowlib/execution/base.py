@@ -130,6 +130,8 @@ class Outcome:
     not_kept: str = ""
     """Why the result was not kept though it should have been."""
     flags: frozenset[str] = frozenset()
+    report: Any = None
+    """What runs inside the call did, if that was in another process."""
     is_away: bool = False
     """Whether the value was made in another process and is in the store only."""
     duration_s: float = 0.0

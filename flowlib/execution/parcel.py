@@ -292,6 +292,12 @@ class Packer:
         """Fill in an outcome. Never raises for what the user's classes do."""
         outcome.duration_s, outcome.worker = done.duration_s, done.worker
         outcome.cpu_s, outcome.peak_bytes = done.cpu_s, done.peak_bytes
+        if done.report is not None:
+            try:
+                outcome.report = load(done.report)
+            except BaseException as error:  # then nobody knows what the result depends on
+                outcome.error = error
+                return
         if done.error is not None:
             outcome.error = unpack_error(done.error)
             return

@@ -184,18 +184,24 @@ class Pool:
     # ---- the thread
 
     def _serve(self, selector: selectors.DefaultSelector) -> None:
-        while True:
-            for key, mask in selector.select():
-                if key.fileobj == self._wake_in:
-                    with contextlib.suppress(OSError):
-                        os.read(self._wake_in, 65536)
-                elif key.fileobj is self._control:
-                    self._hear()
-                else:
-                    self._attend(key.data, mask)
-            if self._is_lost:
-                self._lose()
-                return
+        while not self._is_lost:
+            try:
+                self._serve_once(selector)
+            except Exception:  # a bug of ours must not leave runs waiting for ever: it is shown, and all begins anew
+                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+                self._is_lost = True
+        self._lose()
+
+    def _serve_once(self, selector: selectors.DefaultSelector) -> None:
+        for key, mask in selector.select():
+            if key.fileobj == self._wake_in:
+                with contextlib.suppress(OSError):
+                    os.read(self._wake_in, 65536)
+            elif key.fileobj is self._control:
+                self._hear()
+            elif not self._is_lost:
+                self._attend(key.data, mask)
+        if not self._is_lost:
             self._hand_out()
 
     def _hand_out(self) -> None:
@@ -208,8 +214,9 @@ class Pool:
                     (w for w in self._workers.values() if w.errand is None and w.is_open and not w.is_ending), None
                 )
                 if idle is None:
-                    n_living = sum(not w.is_ending for w in self._workers.values())
-                    if n_living >= max(1, sum(self._limits.values())):
+                    # One that waits for what others compute must not keep them from being computed.
+                    n_working = sum(not w.is_ending and not w.n_waits for w in self._workers.values())
+                    if n_working >= max(1, sum(self._limits.values())):
                         return
                     self._make_worker()
                     continue
@@ -240,9 +247,13 @@ class Pool:
             self._selector.modify(worker.socket, events, worker)
 
     def _take_answers(self, worker: WorkerProcess) -> None:
-        for answer in worker.answers():
+        for answer, is_note in worker.answers():
+            if is_note:
+                if worker.errand is not None:
+                    worker.n_waits += 1 if worker.errand.noted(answer, worker.journal) else -1
+                continue
             with self._lock:
-                errand, worker.errand = worker.errand, None
+                errand, worker.errand, worker.n_waits = worker.errand, None, 0
             if errand is not None:
                 errand.answered(answer, worker.journal)
         with self._lock:

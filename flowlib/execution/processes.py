@@ -43,6 +43,7 @@ class ProcessExecutor:
         outbox: Where outcomes are put: a run's threads may share it.
         scratch: Where large values go when there is no room in memory.
         pool: The processes; those of this program unless given.
+        on_wait: Told of each wait inside a task, with the task's name; returns the error of one that would be for ever.
     """
 
     makes_calls_here = False
@@ -55,7 +56,9 @@ class ProcessExecutor:
         outbox: "SimpleQueue[Any] | None" = None,
         scratch: Path = Path("/tmp"),
         pool: Pool | None = None,
+        on_wait: "Callable[[str, Any], BaseException | None] | None" = None,
     ) -> None:
+        self._on_wait = on_wait
         self.capacity = n_processes
         self.outbox: SimpleQueue[Any] = SimpleQueue() if outbox is None else outbox
         self.processes = pool or shared_pool()
@@ -171,6 +174,13 @@ class ProcessExecutor:
             for name in parcel.files:
                 self._made[1].release(name)
 
+    def note_wait(self, call: Job | Call, wait: Any) -> bool:
+        """Take note of a wait inside a task; end the task whose wait would be for ever. Return whether it begins."""
+        error = None if self._on_wait is None else self._on_wait(call.task.name, wait)
+        if error is not None:
+            self.kill(call.node, error)
+        return bool(wait[0])
+
     def _is_mine(self, errand: Any) -> bool:
         return getattr(errand, "executor", None) is self
 
@@ -190,6 +200,8 @@ class _JobErrand:
         self.parcel: Parcel | None = None
         self.n_times = 0
         self._error: BaseException | None = None
+
+        self._waits: list[Any] = []
 
     is_empty = True
 
@@ -215,8 +227,13 @@ class _JobErrand:
         known.update(self.parcel.needs)
         return message, False
 
+    def noted(self, wait: bytes, journal: int) -> bool:
+        """Take note that something inside the task waits, or waits no more; return which."""
+        return _note(self.executor, self.job, pickle.loads(wait), self._waits)
+
     def answered(self, answer: bytes, journal: int) -> None:
         """Hand the answer to the thread of the run."""
+        _forget(self.executor, self.job, self._waits)
         if self._error is not None:  # it ended while it was to be ended: what was said goes
             self.executor.outbox.put(Outcome(self.job.node, self._error))
         else:
@@ -224,6 +241,7 @@ class _JobErrand:
 
     def died(self, death: Death, journal: int) -> None:
         """End the job with its worker, unless that died for another reason."""
+        _forget(self.executor, self.job, self._waits)
         if self._error is None and death.is_ours and self.n_times < _MOST_TIMES:
             self.n_times += 1
             self.executor.requeue(self)
@@ -255,6 +273,7 @@ class _BatchErrand:
         self._sent: list[Call] = []
         self._job: _JobErrand | None = None
         self._errors: dict[NodeId, BaseException] = {}
+        self._waits: list[Any] = []
 
     @property
     def is_empty(self) -> bool:
@@ -319,14 +338,22 @@ class _BatchErrand:
         self.executor.submit(job)
         return []
 
+    def noted(self, wait: bytes, journal: int) -> bool:
+        """Take note that something inside a call waits, or waits no more; return which."""
+        told = pickle.loads(wait)
+        waiting = next((call for call in self._sent if call.key in told[1]), self._sent[0])
+        return _note(self.executor, waiting, told, self._waits)
+
     def answered(self, answer: bytes, journal: int) -> None:
         """Hand the answers of all calls to the thread of the run."""
+        _forget(self.executor, self._sent[0], self._waits)
         answers = answers_in(journal)
         calls, self._sent = self._sent, []
         self.executor.outbox.put(_Answer(lambda: self._unpack(calls, answers)))
 
     def died(self, death: Death, journal: int) -> None:
         """Let the call that was running end with its worker; queue again what had not begun."""
+        _forget(self.executor, self._sent[0], self._waits)
         answers = answers_in(journal)
         calls, self._sent = self._sent, []
         ended, left = calls[: len(answers)], calls[len(answers) :]
@@ -375,6 +402,21 @@ class _Answer:
 
     def __init__(self, unpack: Callable[[], list[Outcome]]) -> None:
         self.take_done = unpack
+
+
+def _note(executor: ProcessExecutor, call: Job | Call, wait: Any, waits: list[Any]) -> bool:
+    begins, chain, key = wait
+    if begins:
+        waits.append((chain, key))
+    elif (chain, key) in waits:
+        waits.remove((chain, key))
+    return executor.note_wait(call, wait)
+
+
+def _forget(executor: ProcessExecutor, call: Job | Call, waits: list[Any]) -> None:
+    """End the waits of a call that has ended with them."""
+    while waits:
+        executor.note_wait(call, (False, *waits.pop()))
 
 
 def died(job: Job | Call, death: Death) -> WorkerDied:

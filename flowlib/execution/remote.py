@@ -69,12 +69,12 @@ class Remote:
 
     Args:
         name: What the process is called in events.
-        call_in_run: Calls a task so that runs inside it are known to be inside.
+        tell: Tells the run that something inside a task waits, see `Inside`; without it, nobody is told.
     """
 
-    def __init__(self, name: str = "", call_in_run: Callable[[Callable[[], Any]], Any] | None = None) -> None:
+    def __init__(self, name: str = "", tell: Callable[[Any], None] | None = None) -> None:
         self._name = name
-        self._call_in_run = call_in_run or _just_call
+        self._tell = tell or _tell_nobody
         self._runs: OrderedDict[str, _Held] = OrderedDict()
         self._asked: set[tuple[str, str]] = set()
         self._place: Place | None = None
@@ -155,12 +155,16 @@ class Remote:
         return held
 
     def _hold(self, terms: Terms) -> _Held:
+        call: Callable[[Callable[[], Any]], Any] = _just_call
+        if terms.inside is not None:
+            terms.inside.begin(self._tell)
+            call = terms.inside.call
         worker = Worker(
             store=None if terms.root is None else BlobValues(Path(terms.root), terms.fsync),  # type: ignore[arg-type]
             identity=Identity(),
             clock=self._clock,
-            call_in_run=self._call_in_run,
-            call_quick=self._call_in_run,
+            call_in_run=call,
+            call_quick=call,
             strict=terms.strict,
             owns_arguments=True,
         )
@@ -261,6 +265,19 @@ class Remote:
             raise _InputLost(position) from error
 
     def _answer(self, held: _Held, loaded: _Loaded, job: Job | Call, outcome: Outcome, spent: "_Spent") -> Done:
+        done = self._answer_without_report(held, loaded, job, outcome, spent)
+        report = None if held.terms.inside is None else held.terms.inside.take_report(job.node)
+        if report is None:
+            return done
+        try:
+            return attrs.evolve(done, report=dump_home(report, None))
+        except Exception:  # a task that cannot travel: then nobody can tell what the result depends on
+            not_kept = "it ran other tasks in its process that cannot be told of; use executor='threads'"
+            return attrs.evolve(done, payload=None, not_kept=not_kept) if done.payload is not None else done
+
+    def _answer_without_report(
+        self, held: _Held, loaded: _Loaded, job: Job | Call, outcome: Outcome, spent: "_Spent"
+    ) -> Done:
         done = Done(
             node=job.node,
             duration_s=outcome.duration_s,
@@ -294,6 +311,10 @@ class Remote:
         packed = dump_home(outcome.value, held.spill)
         load(packed)
         return attrs.evolve(done, value=packed)
+
+
+def _tell_nobody(wait: Any) -> None:
+    return
 
 
 def _just_call(call: Callable[[], Any]) -> Any:

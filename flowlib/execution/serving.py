@@ -1,25 +1,34 @@
 """What a worker process does: take parcels from a socket, perform them, answer.
 
-A message is its length (8 bytes, the top bit marks a batch) and its bytes. The parcels of a batch are quick calls; the
+A message is its length (8 bytes) and its bytes. The top bit of the length marks a batch on the way in, and on the way out
+a note: something inside the task waits, or waits no more. The parcels of a batch are quick calls; the
 answer to each goes into a journal, a file that lives on when the process does not. So it can be told which of them have
 ended and which one was running when it died. When all are done, an empty answer says so.
 """
 
 import contextlib
 import os
+import pickle
 import socket
 import struct
+import threading
 from typing import Any
 
 from flowlib.execution.remote import Remote
 
 LENGTH = struct.Struct("<Q")
-BATCH = 1 << 63
+BATCH = NOTE = 1 << 63
 
 
 def serve(work: socket.socket, journal: int, name: str) -> None:
     """Perform parcels until the other end is closed."""
-    remote = Remote(name)
+    sending = threading.Lock()
+
+    def tell(wait: Any) -> None:
+        with sending:
+            _send(work, pickle.dumps(wait, protocol=5), NOTE)
+
+    remote = Remote(name, tell)
     while True:
         try:
             taken = _receive(work)
@@ -34,7 +43,8 @@ def serve(work: socket.socket, journal: int, name: str) -> None:
                 answer = b""
             else:
                 answer = remote.perform(message)
-            _send(work, answer)
+            with sending:
+                _send(work, answer)
 
 
 def _perform_batch(remote: Remote, message: bytes, journal: int) -> None:
@@ -73,8 +83,8 @@ def _read(work: socket.socket, n_bytes: int) -> bytearray | None:
     return buffer
 
 
-def _send(work: socket.socket, answer: Any) -> None:
-    work.sendall(LENGTH.pack(len(answer)) + answer)
+def _send(work: socket.socket, answer: bytes, mark: int = 0) -> None:
+    work.sendall(LENGTH.pack(len(answer) | mark) + answer)
 
 
 def answers_in(journal: int) -> list[bytes]:

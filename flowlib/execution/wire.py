@@ -1,13 +1,13 @@
 """The words between a run and its workers: plain values that travel as pickles."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import attrs
 
 from flowlib.graph.policy import Policy
 from flowlib.graph.task import Task
-from flowlib.ids import Digest, Key
+from flowlib.ids import Digest, Key, NodeId
 from flowlib.store.base import Entry, Payload
 
 
@@ -20,6 +20,19 @@ class Place:
     path: Sequence[str]
     main_file: str | None
     argv: Sequence[str] = ()
+
+
+class Inside(Protocol):
+    """Stands for the run in a process that works for it."""
+
+    def begin(self, tell: Callable[[Any], None]) -> None:
+        """Take note of how to tell the run that something waits: (begins, chain of keys, key)."""
+
+    def call(self, fn: Callable[[], Any]) -> Any:
+        """Call a function so that runs inside it know where they are."""
+
+    def take_report(self, node: NodeId) -> Any:
+        """Return what the runs inside a task did; None if there was none."""
 
 
 @attrs.frozen(kw_only=True)
@@ -35,6 +48,8 @@ class Terms:
     """A directory for large values that are not stored; None sends them in the message."""
     place: Place | None = None
     """None leaves a worker where it is."""
+    inside: Inside | None = None
+    """What runs inside the tasks join; None makes them runs of their own."""
 
 
 @attrs.frozen(kw_only=True)
@@ -104,6 +119,8 @@ class Done:
     not_kept: str = ""
     flags: frozenset[str] = frozenset()
     lost: int | None = None
+    report: bytes | None = None
+    """What the runs inside the call did."""
     duration_s: float = 0.0
     cpu_s: float = 0.0
     peak_bytes: int = 0

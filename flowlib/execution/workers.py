@@ -9,7 +9,7 @@ from typing import Protocol
 import attrs
 
 from flowlib.config import scratch_directory
-from flowlib.execution.serving import BATCH, LENGTH
+from flowlib.execution.serving import BATCH, LENGTH, NOTE
 from flowlib.store.files import Files
 
 _CHUNK_BYTES = 1 << 20
@@ -39,6 +39,9 @@ class Errand(Protocol):
     def answered(self, answer: bytes, journal: int) -> None:
         """Take the answer of the worker."""
 
+    def noted(self, wait: bytes, journal: int) -> bool:
+        """Take note that something inside waits, or waits no more; return which."""
+
     def died(self, death: Death, journal: int) -> None:
         """Take note that the worker died before it answered."""
 
@@ -57,6 +60,8 @@ class WorkerProcess:
     incoming: bytearray = attrs.field(factory=bytearray)
     outgoing: collections.deque[memoryview] = attrs.field(factory=collections.deque)
     is_open: bool = True
+    n_waits: int = 0
+    """How many results of others runs inside its task wait for."""
     is_ending: bool = False
     is_old: bool = False
 
@@ -92,15 +97,16 @@ class WorkerProcess:
             self.incoming += data
         return False
 
-    def answers(self) -> Iterator[bytes]:
-        """Yield the answers that are whole, each once."""
+    def answers(self) -> Iterator[tuple[bytes, bool]]:
+        """Yield the answers and notes that are whole, each once, and whether it is a note."""
         while len(self.incoming) >= LENGTH.size:
-            (length,) = LENGTH.unpack_from(self.incoming)
+            (marked,) = LENGTH.unpack_from(self.incoming)
+            length = marked & ~NOTE
             if len(self.incoming) < LENGTH.size + length:
                 return
             answer = bytes(self.incoming[LENGTH.size : LENGTH.size + length])
             del self.incoming[: LENGTH.size + length]
-            yield answer
+            yield answer, bool(marked & NOTE)
 
 
 def nameless_file() -> int:
