@@ -40,7 +40,7 @@ class RunKeywords(TypedDict, total=False):
     """The options of a run, as type checkers see them; `run` says what they mean."""
 
     workers: int | None
-    executor: Literal["threads", "inline"] | None
+    executor: Literal["threads", "processes", "inline"] | None
     cache: Cache
     on_error: OnErrorWord | None
     progress: ProgressMode | None
@@ -76,7 +76,7 @@ def run(
     target: Any,
     *,
     workers: int | None = None,
-    executor: Literal["threads", "inline"] | None = None,
+    executor: Literal["threads", "processes", "inline"] | None = None,
     cache: Cache = None,
     on_error: OnErrorWord | None = None,
     progress: ProgressMode | None = None,
