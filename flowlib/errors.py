@@ -13,6 +13,7 @@ FlowError
 ├── SweepFailed (RuntimeError)         several nodes failed
 ├── RunStopped (RuntimeError)          a result was asked of a run that was cancelled
 ├── WorkerDied (RuntimeError)          the process of a task ended under it
+├── ClusterTrouble (RuntimeError)      a cluster or an executor that was given cannot do its work
 ├── CannotSend (TypeError)             a task, an argument or a result that cannot go to another process
 ├── Untransferable (RuntimeError)      stands for an exception that cannot travel between processes
 ├── FileMissing (FileNotFoundError)    a declared file does not exist
@@ -163,6 +164,10 @@ def _death_hint(signal_number: int) -> str:
     if signal_number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGABRT, signal.SIGFPE):
         return "Compiled code that the task calls has crashed; faulthandler shows where when the task runs alone."
     return "The task, or something it called, ended the process; let it return or raise instead."
+
+
+class ClusterTrouble(FlowError, RuntimeError):
+    """A cluster, or an executor that was given, cannot do its work: it is not there, does not fit, or gave a task up."""
 
 
 class CannotSend(FlowError, TypeError):

@@ -131,6 +131,9 @@ class Engine(Settling):
         if self._batches:
             outcomes += self._batches.look(self._context.clock.monotonic())
         facts += self._take(outcomes)
+        if self._executor.capacity != self._capacity:
+            self._capacity = self._executor.capacity
+            facts.append(m.Resized(self._capacity))
         if self._context.stop.is_killed:
             raise KeyboardInterrupt
         self._ledger.commit_in_time()

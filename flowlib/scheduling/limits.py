@@ -36,10 +36,21 @@ class ReadyQueue:
     Cost: O(log nodes) for each operation.
     """
 
-    __slots__ = ("_free", "_free_in", "_heap", "_held", "_parked", "_pool_of", "_size_of", "_units_of", "_wave")
+    __slots__ = (
+        "_free",
+        "_free_in",
+        "_heap",
+        "_held",
+        "_parked",
+        "_pool_of",
+        "_size_of",
+        "_slots",
+        "_units_of",
+        "_wave",
+    )
 
     def __init__(self, slots: int, pools: Mapping[str, int], units_of: Callable[[NodeId], int] = _whole) -> None:
-        self._free = slots * SLOT
+        self._free = self._slots = slots * SLOT
         self._units_of = units_of
         self._held: dict[NodeId, int] = {}
         self._size_of = dict(pools)
@@ -49,6 +60,11 @@ class ReadyQueue:
         """Sorted, the best last."""
         self._parked: dict[str, list[Rank]] = {name: [] for name in pools}
         self._pool_of: dict[NodeId, str] = {}
+
+    def resize(self, slots: int) -> None:
+        """Set how many nodes may hold a slot at once; those that do keep theirs."""
+        self._free += slots * SLOT - self._slots
+        self._slots = slots * SLOT
 
     def add_pool(self, name: str, slots: int) -> None:
         """Make a pool known. If two declarations of it differ, the smaller number holds: it satisfies both."""

@@ -34,6 +34,7 @@ from flowlib.scheduling.messages import (
     Lost,
     Missed,
     Paced,
+    Resized,
     Returned,
     Stopping,
     Unblocked,
@@ -50,6 +51,7 @@ class Scheduler(Consequences):
         self._handlers = {
             Grown: self._grown,
             Paced: self._paced,
+            Resized: self._resized,
             Hit: self._hit,
             Missed: self._missed,
             Deferred: self._deferred,
@@ -151,6 +153,9 @@ class Scheduler(Consequences):
 
     def _paced(self, fact: Paced) -> None:
         self._set_pace(fact.task, min(max(1, fact.per_slot), SLOT), alone=fact.alone, leads=fact.leads)
+
+    def _resized(self, fact: Resized) -> None:
+        self._set_slots(max(1, fact.slots))
 
     def _hit(self, fact: Hit) -> None:
         for node in fact.nodes:
