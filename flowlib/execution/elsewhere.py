@@ -12,6 +12,7 @@ Invariant: every order ends: with a reply, with an error of the cluster, or beca
 
 import copy
 import itertools
+import os
 import pickle
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -100,7 +101,8 @@ class ElsewhereExecutor:
         self.cluster, self.packer = cluster, Packer(terms, worker, environ=environ)
         self._worker, self._terms, self._environ, self._n_workers = worker, terms, environ, n_workers
         self._token = token if terms.root is not None else None
-        self._tickets = map("{}-{}".format, itertools.repeat(terms.run), itertools.count(1))
+        name = f"{terms.run}-{os.urandom(8).hex()}"  # an engine that sees one ticket twice may take one call for the other
+        self._tickets = map(f"{name}-{{}}".format, itertools.count(1))
         self._waiting: deque[_Errand | Batch] = deque()
         self._sent: dict[str, _Errand] = {}
 
