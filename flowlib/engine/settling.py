@@ -12,6 +12,7 @@ from flowlib.engine.announce import Announcer
 from flowlib.engine.batches import Batches
 from flowlib.engine.commit import Ledger
 from flowlib.engine.context import RunContext
+from flowlib.engine.cpu_bound import CpuBound
 from flowlib.engine.expansion import Expansions
 from flowlib.engine.failure import annotate
 from flowlib.engine.feed import Feeds
@@ -61,6 +62,7 @@ class Settling:
         self._to_rekey: set[NodeId] = set()
         """Nodes that were decided before one of their inputs turned out to be something else."""
         self._n_running = 0
+        self.cpu_bound = CpuBound()
 
     def _grown(self, ids: Sequence[NodeId], targets: tuple[NodeId, ...] = (), parent: NodeId | None = None) -> m.Grown:
         """Prepare everything for new nodes and return the fact that they are there."""
@@ -90,6 +92,9 @@ class Settling:
     def _take(self, outcomes: Sequence[Outcome]) -> list[m.Fact]:
         """Turn outcomes into facts; the many plain ones into one."""
         self._n_running -= len(outcomes)
+        for outcome in outcomes:
+            if outcome.cpu_s:
+                self.cpu_bound.add(outcome)
         facts: list[m.Fact] = []
         done: list[Call] = []
         for outcome in outcomes:

@@ -25,6 +25,10 @@ PATIENCE_S = 0.02
 """How long the thread of an engine works at a batch before the engine looks after everything else."""
 
 
+MEASURED_FROM_S = 0.001
+"""Calls that take less are not asked for processor seconds: reading them costs as much as a call."""
+
+
 class Unbegun:
     """The batches of a run and of all runs inside its tasks that may have calls nobody has begun."""
 
@@ -61,6 +65,8 @@ def perform_batch(batch: Batch, worker: Worker, context: Context, until: float =
     batch.is_begun = True
     inside = context.copy().run(worker.call_quick, copy_context)
     now, next_call, ended = worker.clock.monotonic, batch.waiting.popleft, batch.done.append
+    cpu = worker.clock.cpu
+    cpu_before = cpu()
     thread = threading.current_thread()
     is_main = thread is threading.main_thread()
     began = now()
@@ -88,6 +94,8 @@ def perform_batch(batch: Batch, worker: Worker, context: Context, until: float =
         else:
             call.value = value
         call.duration_s = -began + (began := now())
+        if call.duration_s >= MEASURED_FROM_S:
+            call.cpu_s = -cpu_before + (cpu_before := cpu())
         if call.error is None and (call.wants_digest or type(call.value) not in ATOMS):
             inside.copy().run(_look_at, call, worker)
             began = now()  # what becomes of a result is no part of the next call
