@@ -103,7 +103,7 @@ class Settling:
                     outcome.error is None
                     and not outcome.has_expansion
                     and not outcome.is_announced
-                    and not outcome.is_away
+                    and not outcome.is_special
                 ):
                     done.append(outcome)
                     continue

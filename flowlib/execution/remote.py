@@ -272,7 +272,9 @@ class Remote:
 
     def _answer(self, held: _Held, loaded: _Loaded, job: Job | Call, outcome: Outcome, spent: "_Spent") -> Done:
         done = self._answer_without_report(held, loaded, job, outcome, spent)
-        report = None if held.terms.inside is None else held.terms.inside.take_report(job.node)
+        report = (
+            None if held.terms.inside is None else held.terms.inside.take_report(job.node, has_key=job.key is not None)
+        )
         if report is None:
             return done
         try:
