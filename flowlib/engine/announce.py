@@ -95,6 +95,8 @@ class Announcer:
                 size_bytes=size_bytes(outcome.payload.content) if outcome.payload is not None else 0,
                 worker=outcome.worker,
                 label=node._fl_label,
+                cpu_s=outcome.cpu_s,
+                peak_bytes=outcome.peak_bytes,
             )
             self._emitter.emit(event)
 
@@ -167,6 +169,8 @@ class Announcer:
                 label=node._fl_label,
                 site=self._site(node),
                 kept=kept,
+                cpu_s=outcome.cpu_s,
+                peak_bytes=outcome.peak_bytes,
             )
             self._emitter.emit(event)
 
