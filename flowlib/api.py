@@ -24,7 +24,6 @@ from flowlib.errors import FlowWarning
 from flowlib.events import Event, Noticed, Observer
 from flowlib.graph.args import targets_of
 from flowlib.graph.graph import Graph
-from flowlib.ids import Digest
 
 if TYPE_CHECKING:
     from flowlib.engine.handle import Run
@@ -41,7 +40,7 @@ class RunKeywords(TypedDict, total=False):
     """The options of a run, as type checkers see them; `run` says what they mean."""
 
     workers: int | None
-    executor: Literal["threads", "inline"] | None
+    executor: Literal["threads", "processes", "inline"] | None
     cache: Cache
     on_error: OnErrorWord | None
     progress: ProgressMode | None
@@ -77,7 +76,7 @@ def run(
     target: Any,
     *,
     workers: int | None = None,
-    executor: Literal["threads", "inline"] | None = None,
+    executor: Literal["threads", "processes", "inline"] | None = None,
     cache: Cache = None,
     on_error: OnErrorWord | None = None,
     progress: ProgressMode | None = None,
@@ -225,22 +224,6 @@ def why(target: object, *, cache: Cache = None, force: Collection[str] = ()) -> 
     found = explain_target(target, options_from({}, cache=cache, force=_words(force)))
     _warn_unforced(target, force)
     return next((explanation for explanation in found if explanation.word != "cached"), found[0])
-
-
-def digest(value: object) -> Digest:
-    """Return the digest of a value: equal for equal content in any process, different for any difference.
-
-    Raises:
-        Undigestible: A part of the value has no stable digest; the error names the path to it.
-
-    >>> digest({"a": 1, "b": 2.0}) == digest({"b": 2.0, "a": 1})
-    True
-    >>> digest(1) == digest(True)
-    False
-    """
-    from flowlib.hashing.identity import digest
-
-    return digest(value)
 
 
 def _options(

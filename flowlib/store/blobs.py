@@ -11,7 +11,7 @@ import itertools
 import mmap
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from flowlib.hashing.digest import StreamHasher, digest_bytes, is_digest, size_bytes
@@ -163,7 +163,10 @@ class Blobs:
     def _view(self, descriptor: int, n_bytes: int) -> memoryview:
         if n_bytes < MAP_FROM_BYTES:
             return memoryview(self._files.read(descriptor, n_bytes))
-        mapped = self._files.map_private(descriptor, n_bytes)
+        try:
+            mapped = self._files.map_private(descriptor, n_bytes)
+        except OSError:  # a process may have 65,530 maps
+            return memoryview(self._files.read(descriptor, n_bytes))
         if hasattr(mmap, "MADV_WILLNEED"):
             mapped.madvise(mmap.MADV_WILLNEED)
         return memoryview(mapped)
@@ -237,6 +240,12 @@ class Blobs:
         Cost: a wait for the disk, and about 0.1 ms of work a blob written since the last call.
         """
         self._unsynced.sync()
+
+    def written_elsewhere(self, digests: Iterable[Digest]) -> None:
+        """Take note of blobs that another process has written, so that `make_durable` covers them."""
+        if self._sync == "batch":
+            for path in map(self.path_of, digests):
+                self._unsynced.add(path, path.parent, is_begun=False)
 
     def quarantine(self, path: Path) -> str:
         """Move a damaged file aside and return the end of a sentence that says so. Never raises."""
