@@ -16,6 +16,9 @@ from flowlib.store.base import Entry, Holder, Lease, Mark, Store
 FLUSH_S = 0.05
 """Longest time a finished result stays uncommitted."""
 
+_RENEWED_AFTER = 16
+"""Questions after which the moment before the look-ups is noted anew: once the process is alone, that makes them cheap."""
+
 
 class Ledger:
     """The keys one run computes: who computes which, under which lease, and what waits to be committed."""
@@ -31,6 +34,7 @@ class Ledger:
         self._holder = Holder()
         self._mark: Mark | None = None
         """A moment before the look-ups of all that has been claimed since."""
+        self._n_asked = 0
         self._uncommitted: list[NodeId] = []
         self._first_at = 0.0
         self._texts_kept: set[str] = set()
@@ -57,9 +61,15 @@ class Ledger:
 
     def stored_meanwhile(self, keys: Sequence[Key]) -> Collection[Key]:
         """Return those of some leased keys that another run stored between our look-up and our lease."""
-        if self._store is None or not keys or (self._mark is not None and not self._store.others_since(self._mark)):
+        if self._store is None or not keys:
             return ()
-        return self._store.find(keys)
+        self._n_asked += 1
+        fresh = self._store.mark(self._holder) if self._n_asked % _RENEWED_AFTER == 0 else None
+        if self._mark is None or self._store.others_since(self._mark):
+            return self._store.find(keys)
+        if fresh is not None:
+            self._mark = fresh  # nothing has happened between the two
+        return ()
 
     def take_lease(self, number: NodeId, key: Key) -> bool:
         """Get the right to compute a key; False while another run holds it."""

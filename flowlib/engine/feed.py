@@ -91,7 +91,7 @@ class Feeds:
         feeds = self._wanted_by.get(number)
         if not feeds:
             return
-        others = len(self._graph.dependents[number]) > 1
+        others = values.is_shared(number)
         for feed in feeds:
             feed.offer(
                 number, private_copy(value, whatever_size=True)[0] if others and not is_immutable(value) else value

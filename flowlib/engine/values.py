@@ -6,6 +6,7 @@ memory after its last consumer. What could not be loaded once is made again and 
 """
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from flowlib.execution.base import Given, Input, Shared, Stored
@@ -18,6 +19,7 @@ from flowlib.scheduling.scheduler import Scheduler
 from flowlib.store.base import BlobLost, Entry, Payload, Store
 from flowlib.sweep.failed import Failed
 
+_NOTHING: Mapping[Node, Any] = MappingProxyType({})
 _KEPT_PAYLOADS = 1 << 17
 _KEPT_BYTES = 256
 """At most so many points of a sweep, with so many bytes each, are kept as the look-up found them (some 60 MB), so that a
@@ -79,6 +81,10 @@ class Values:
                 return dependency
         return None
 
+    def is_shared(self, number: NodeId) -> bool:
+        """Whether more than one node needs the value."""
+        return len(self._scheduler.dependents(number)) > 1
+
     def key_of(self, number: NodeId) -> Key | None:
         """Return the key under which the value is stored; None if it is not."""
         return self._keys.get(number)
@@ -111,6 +117,11 @@ class Values:
             if number not in self._targets and number not in self._lost and self._only_streamed(number):
                 return  # reductions read it from the store, so that a fan-out of any size holds a bounded number of values
         self._live[number] = value
+
+    def kept(self, number: NodeId, key: Key | None) -> None:
+        """Take note that a value that was made is stored by now."""
+        if key is not None:
+            self._keys[number] = key
 
     def lose(self, number: NodeId) -> None:
         """Forget a value that cannot be loaded."""
@@ -163,20 +174,25 @@ class Values:
             return False
         return True
 
-    def plain_arguments(self, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def plain_arguments(self, args: tuple[Any, ...], made: Mapping[Node, Any] = _NOTHING) -> tuple[Any, ...] | None:
         """Return a call's arguments with values for nodes, if all are scalars in memory, or lists and tuples of them.
 
         None if a job has to bring them together. A list is a new one: what the task does to it nobody else sees.
+
+        Args:
+            args: The arguments.
+            made: Values that the engine has not taken yet: those of earlier calls of the same batch. With them, it is the
+                thread of the batch that asks; nothing it needs is dropped before its calls have ended.
         """
         if ATOMS.issuperset(map(type, args)):
             return args
-        values = self._scalars(args)
+        values = self._scalars(args, made)
         if ATOMS.issuperset(map(type, values)):
             return tuple(values)
         for position, value in enumerate(values):
             kind = type(value)
             if kind is tuple or kind is list:
-                items = self._scalars(value)
+                items = self._scalars(value, made)
                 if not ATOMS.issuperset(map(type, items)):
                     return None
                 values[position] = items if kind is list else tuple(items)
@@ -184,8 +200,10 @@ class Values:
                 return None
         return tuple(values)
 
-    def _scalars(self, items: Iterable[Any]) -> list[Any]:
+    def _scalars(self, items: Iterable[Any], made: Mapping[Node, Any]) -> list[Any]:
         """Return items with values for nodes; a node whose value is not in memory stays."""
+        if made:
+            items = [made.get(item, item) if type(item) is Node else item for item in items]
         live, id_of = self._live, self._graph.id_of
         return [live.get(id_of(item), item) if type(item) is Node else item for item in items]
 
@@ -237,7 +255,7 @@ class Values:
         return entry.payload if entry is not None else None
 
     def _only_streamed(self, number: NodeId) -> bool:
-        dependents, nodes = self._graph.dependents[number], self._graph.nodes
+        dependents, nodes = self._scheduler.dependents(number), self._graph.nodes
         for dependent in dependents:  # a loop: `all` would take twice as long for one dependent, which most points have
             if not nodes[dependent]._fl_task.streams:
                 return False

@@ -137,7 +137,9 @@ def _only_value(value: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def encode_ordered_dict(value: OrderedDict[Any, Any], walk: Walk) -> Node:
-    """Encode an OrderedDict with its order."""
+    """Encode an OrderedDict with its order, and with attributes if somebody hung any on it (torch does)."""
+    if own := vars(value):
+        return named("OrderedDict with attributes", OrderedDict(value), dict(own))
     flat = _flat(value)
     return Node(named_head("OrderedDict", len(flat)), flat, Order.GIVEN, key_label, flat)
 

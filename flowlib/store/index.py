@@ -4,13 +4,14 @@ Theory of operation: diskcache makes the database, checks it and brings it up to
 or statistics is used. Rows are read and written in batches by our own statements on a table of our own beside its own,
 whose triggers and second index double the cost of a row; `Cache.set` costs six times as much. Each thread has a
 connection of its own, closed when the thread ends or the index is let go of, whichever is first: until then somebody may
-be using it. Names start with a letter and a colon: `e:` entry by key, `r:` latest keys by task, `s:` statistics by task,
+be using it. The first of them stays open until the index is closed, though its thread may be gone. Names start with a letter and a colon: `e:` entry by key, `r:` latest keys by task, `s:` statistics by task,
 `t:` text by name, `f:` digest by file path, `p:` how far a pack has been taken in.
 
 Rules: every write holds the write lock (see `leases`) around the whole transaction and the checkpoint it may
 cause, and so do opening and closing: no two processes write or checkpoint at once, so nobody waits inside SQLite, and
-the fault in SQLite's log that needs a checkpoint beside a writer (fixed in 3.51.3) cannot occur. No descriptor of the
-database is ever opened here. A connection that came through a fork is kept aside, unused and unclosed.
+the fault in SQLite's log that needs a checkpoint beside a writer (fixed in 3.51.3) cannot occur. A thread's connection
+comes and goes without the lock, because it is never the only one: the only one recovers the log when it opens and writes
+it back when it closes, and everybody else waits meanwhile. No descriptor of the database is ever opened here. A connection that came through a fork is kept aside, unused and unclosed.
 
 Invariant: a method raises only `IndexLost` (not a usable database: start a new one) or `IndexBusy` (try again later).
 """
@@ -85,6 +86,7 @@ class Index:
         with _translated(), lock():
             self._check_files()
             self._open({**_SETTINGS, "sqlite_journal_mode": "delete" if network else "wal"})
+            self._first: _Own | None = self._threads.own
             self._make_private()
             self._identity = self._inode()
 
@@ -215,9 +217,10 @@ class Index:
     def close(self) -> None:
         """Close this thread's connection; those of other threads close with their threads, or with the index."""
         with contextlib.suppress(IndexLost, IndexBusy), _translated(), self._lock():
+            self._first = None  # closes it, if its thread is gone
             own: _Own | None = vars(self._threads).pop("own", None)
             if own is not None:
-                own.connection.close()
+                own.let_go()
 
 
 class _Own:
@@ -229,11 +232,11 @@ class _Own:
 
     def __init__(self, connection: "sqlite3.Connection", aside: "set[sqlite3.Connection]") -> None:
         self.connection = connection
-        self._let_go = functools.partial(_let_go, connection, aside, os.getpid(), os.getpid)
-        weakref.finalize(self, self._let_go).atexit = False  # threads may still be using theirs then
+        self.let_go = functools.partial(_let_go, connection, aside, os.getpid(), os.getpid)
+        weakref.finalize(self, self.let_go).atexit = False  # threads may still be using theirs then
 
     def __del__(self) -> None:
-        self._let_go()
+        self.let_go()
 
 
 def _let_go(

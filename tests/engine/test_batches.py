@@ -309,7 +309,7 @@ def test_large_results_make_small_batches() -> None:
     pace = Pace()
     pace.gave_value("f")
 
-    assert pace.took({"f": [1e-6] * 10}) == [Paced("f", 8)]
+    assert pace.took({"f": [1e-6] * 10}) == [Paced("f", 8, alone=True)]
 
 
 # ---- shares of slots

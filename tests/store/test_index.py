@@ -1,13 +1,17 @@
 """Connections of the index: one a thread, none left open."""
 
+import contextlib
 import gc
 import sqlite3
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from flowlib.store.files import Files
+from flowlib.store.index import Index
 from flowlib.store.local import LocalStore
 
 
@@ -20,15 +24,73 @@ def is_open(connection: sqlite3.Connection) -> bool:
     return True
 
 
-def test_a_thread_s_connection_closes_with_the_thread(store: LocalStore) -> None:
-    """Threads come and go while the store stays open; the others' connections stay."""
-    seen: list[sqlite3.Connection] = []
-    thread = threading.Thread(target=lambda: seen.append(store.records.index.connection))
+def in_a_thread(function: Callable[[], object]) -> None:
+    """Call a function in a thread and wait for the thread's end."""
+    thread = threading.Thread(target=function)
     thread.start()
     thread.join()
 
+
+def test_a_thread_s_connection_closes_with_the_thread(store: LocalStore) -> None:
+    """Threads come and go while the store stays open; the others' connections stay."""
+    seen: list[sqlite3.Connection] = []
+    in_a_thread(lambda: seen.append(store.records.index.connection))
+
     assert seen[0] is not store.records.index.connection
     assert [is_open(seen[0]), is_open(store.records.index.connection)] == [False, True]
+
+
+def test_only_a_close_under_the_write_lock_writes_the_log_back(store: LocalStore, root: Path) -> None:
+    """The last connection to go checkpoints, and whoever opens meanwhile waits: so no thread's end may be the last."""
+    log = root / "index" / "cache.db-wal"
+    moments: list[tuple[str, bool]] = []
+    indices: list[Index] = []
+
+    @contextlib.contextmanager
+    def lock() -> Iterator[None]:
+        with store.locks.writing():
+            moments.append(("locked", log.exists()))
+            yield
+            moments.append(("freed", log.exists()))
+
+    def use() -> None:
+        index = Index(root / "index", Files(), lock, sync=False, network=False)
+        index.commit(lambda: ({"e:1": b"1"}, ()))
+        indices.append(index)
+
+    store.close()
+    in_a_thread(use)
+    in_a_thread(lambda: indices[0].get(["e:1"]))
+
+    assert log.exists()
+    assert moments == [("locked", False), ("freed", True), ("locked", True), ("freed", True)]
+    indices[0].close()
+    assert moments[4:] == [("locked", True), ("freed", False)]
+
+
+def test_a_thread_that_outlives_the_closing_of_the_index_keeps_its_connection(
+    opened: Callable[..., LocalStore],
+) -> None:
+    """It may be in the middle of a statement: what it uses is closed when it ends, or with the index."""
+    indices: list[Index] = []
+    has_opened, is_closed, found = threading.Event(), threading.Event(), list[object]()
+
+    def use() -> None:
+        store = opened()
+        indices.append(store.records.index)
+        connection = indices[0].connection
+        has_opened.set()
+        is_closed.wait()
+        found.append(is_open(connection))
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    has_opened.wait()
+    indices[0].close()
+    is_closed.set()
+    thread.join()
+
+    assert found == [True]
 
 
 def test_connections_close_with_the_index(opened: Callable[..., LocalStore]) -> None:
@@ -76,7 +138,7 @@ def test_a_child_of_a_fork_closes_nothing_of_its_parent(
     connection = index.connection
 
     def child() -> None:
-        vars(index._threads).clear()
+        index.close()
         assert index._aside == {connection}
 
     assert in_child(child) == 0
@@ -91,9 +153,7 @@ def test_every_connection_has_the_same_settings(store: LocalStore, setting: str)
     def ask() -> None:
         found.extend(store.records.index.connection.execute(f"PRAGMA {setting}").fetchall())
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    thread.join()
+    in_a_thread(ask)
     ask()
 
     assert found[0] == found[1]
