@@ -23,8 +23,8 @@ class Settings:
     cache: str | bool = True
     """A directory, True for `.flowlib/` in the project, or False for no cache."""
     workers: int = 0
-    """Jobs at once; 0, which only stands here, chooses from the machine: CPUs + 4, at most 32."""
-    executor: Literal["threads", "inline"] = "threads"
+    """Jobs at once; 0, which only stands here, chooses from the machine: CPUs + 4, at most 32; for processes the CPUs."""
+    executor: Literal["threads", "processes", "inline"] = "threads"
     on_error: Literal["stop", "continue", "keep"] = "stop"
     progress: ProgressMode = "auto"
     max_nodes: int = 1_000_000
@@ -43,13 +43,20 @@ class Settings:
     @property
     def n_workers(self) -> int:
         """Jobs at once, resolved."""
-        return self.workers or min(32, (os.cpu_count() or 1) + 4)
+        if self.workers or self.executor == "processes":
+            return self.n_processes
+        return min(32, (os.cpu_count() or 1) + 4)
+
+    @property
+    def n_processes(self) -> int:
+        """Processes at once, resolved."""
+        return self.workers or n_cpus()
 
 
 _NAMES = frozenset(field.name for field in attrs.fields(Settings))
 _ENVIRONMENT_ONLY = frozenset({"cache_key"})
 _WORDS: dict[str, tuple[object, ...]] = {
-    "executor": ("threads", "inline"),
+    "executor": ("threads", "processes", "inline"),
     "on_error": ("stop", "continue", "keep"),
     "progress": (True, False, "auto", "terminal", "notebook", "plain"),
     "fsync": ("off", "batch", "full"),
@@ -146,6 +153,11 @@ def state_directory(settings: Settings) -> Path:
     return Path(base).expanduser() / "flowlib"
 
 
+def n_cpus() -> int:
+    """Return how many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def wants_no_color() -> bool:
     """Whether the user asked for plain text (https://no-color.org)."""
     return bool(os.environ.get("NO_COLOR"))
@@ -154,6 +166,20 @@ def wants_no_color() -> bool:
 def environment() -> Mapping[str, str]:
     """Return the environment variables as they are now."""
     return dict(os.environ)
+
+
+def take_environment(variables: Mapping[str, str]) -> None:
+    """Make the environment of this process what it is in another one."""
+    for name in os.environ.keys() - variables.keys():
+        del os.environ[name]
+    os.environ.update({name: value for name, value in variables.items() if os.environ.get(name) != value})
+
+
+def scratch_directory() -> Path:
+    """Return where the system wants temporary files."""
+    import tempfile
+
+    return Path(tempfile.gettempdir())
 
 
 def _from_project(root: Path) -> dict[str, Any]:

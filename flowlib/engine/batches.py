@@ -28,7 +28,7 @@ class Batches:
 
     def __init__(self, executor: Executor, graph: Graph, gather: Gather | None = None) -> None:
         self._executor, self._nodes, self._gather = executor, graph.nodes, gather
-        self._pace = Pace()
+        self._pace = Pace(share_interpreter=executor.makes_calls_here)
         self._under_way: dict[Batch, int] = {}
         """How many calls each had waiting when it was last looked at."""
         self._looked_at = 0.0

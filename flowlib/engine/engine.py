@@ -84,6 +84,7 @@ class Engine(Settling):
             self._keep_rest()
             self._ledger.commit()
         finally:
+            self._executor.close()
             self._ledger.release_all()
             self._blocked.clear()
         for number, state in enumerate(self.scheduler.states):
@@ -325,7 +326,7 @@ class Engine(Settling):
         if not calls:
             return []
         self._n_running += len(calls)
-        if self._n_running > 1:
+        if self._n_running > 1 or not self._executor.makes_calls_here:
             self._batches.submit(calls, made)
             return []
         self._ledger.commit_in_time()

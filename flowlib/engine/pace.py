@@ -32,9 +32,14 @@ _OVERHEAD_S = 4e-6
 
 
 class Pace:
-    """How quick the tasks of one run are."""
+    """How quick the tasks of one run are.
 
-    def __init__(self) -> None:
+    Args:
+        share_interpreter: Whether calls are made in this process, where only one of them has the interpreter.
+    """
+
+    def __init__(self, *, share_interpreter: bool = True) -> None:
+        self._share_interpreter = share_interpreter
         self._n: dict[str, int] = {}
         self._typical_s: dict[str, float] = {}
         self._most: dict[str, int] = {}
@@ -64,8 +69,8 @@ class Pace:
         now = 1
         if self._n[task] >= _ENOUGH and typical_s < QUICK_S:
             now = min(self._most.get(task, _MOST), int(BATCH_S / (typical_s + _OVERHEAD_S)))
-        alone = now > 1 and typical_s < ALONE_S and task not in self._waiting
-        leads = now > 1 and task not in self._most
+        alone = self._share_interpreter and now > 1 and typical_s < ALONE_S and task not in self._waiting
+        leads = self._share_interpreter and now > 1 and task not in self._most
         is_near = before.per_slot // 2 < now < 2 * before.per_slot and (now == 1) == (before.per_slot == 1)
         if is_near and alone == before.alone and leads == before.leads:
             return []

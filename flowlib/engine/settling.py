@@ -108,7 +108,12 @@ class Settling:
                 if outcome.is_returned:
                     returned.append(outcome.node)
                     continue
-                if outcome.error is None and not outcome.has_expansion and not outcome.is_announced:
+                if (
+                    outcome.error is None
+                    and not outcome.has_expansion
+                    and not outcome.is_announced
+                    and not outcome.is_away
+                ):
                     done.append(outcome)
                     continue
                 if not outcome.is_announced:
@@ -194,6 +199,8 @@ class Settling:
 
     def _outcome_facts(self, outcome: Outcome) -> list[m.Fact]:
         number = outcome.node
+        if outcome.report is not None:
+            self._absorb(number, outcome)
         if outcome.spoiled:
             self.values.spoilt(map(self.graph.id_of, outcome.spoiled))
         if isinstance(outcome.error, ChildEnded):
@@ -205,6 +212,12 @@ class Settling:
         if outcome.has_expansion:
             return self._expanded(number, outcome)
         return self._finished(number, outcome)
+
+    def _absorb(self, number: NodeId, outcome: Outcome) -> None:
+        from flowlib.engine.away import absorb  # comes from another process, so that module is loaded already
+
+        miss = self._misses.get(number, CACHE_OFF)
+        absorb(outcome.report, number, self._context, has_key=miss.call.key is not None)
 
     def _lost(self, number: NodeId, producer: NodeId) -> list[m.Fact]:
         """Make a producer run again: its value is gone, or is not what the node was decided with."""
@@ -221,10 +234,19 @@ class Settling:
             self._ledger.put_many([number], [entry], [self._planner.keys.code_version(node)])
         if outcome.borrowed:
             self.values.borrowed((number, *map(self.graph.id_of, outcome.lenders)))
-        self.values.made(number, outcome.value, _kept_under(entry))
+        self._take_value(number, outcome, entry)
         self._announcer.finished(number, outcome, call.key)
         self._feeds.offer(number, outcome.value, self.values)
         return [m.Done((number,))]
+
+    def _take_value(self, number: NodeId, outcome: Outcome, entry: Entry | None) -> None:
+        """Take what a job gave; a value that was made elsewhere stays in the store."""
+        if outcome.is_away and entry is not None:
+            self.values.stored(number, entry)
+            return
+        if outcome.is_away and outcome.payload is not None and self._context.store is not None:
+            outcome.value = self._context.store.load(outcome.payload)
+        self.values.made(number, outcome.value, _kept_under(entry))
 
     def _entry(self, number: NodeId, outcome: Outcome, call: CallKey) -> Entry | None:
         """Note a result and return its entry; None, and no claim any more, if it is not stored."""

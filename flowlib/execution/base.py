@@ -131,7 +131,15 @@ class Outcome:
     not_kept: str = ""
     """Why the result was not kept though it should have been."""
     flags: frozenset[str] = frozenset()
+    report: Any = None
+    """What runs inside the call did, if that was in another process."""
+    is_away: bool = False
+    """Whether the value was made in another process and is in the store only."""
     duration_s: float = 0.0
+    cpu_s: float = 0.0
+    """Processor seconds; 0 where they are not measured."""
+    peak_bytes: int = 0
+    """The most memory that the process held; 0 where it is not measured."""
     worker: str = ""
 
     def __init__(
@@ -231,6 +239,13 @@ class Batch:
         return _drained(self.done)
 
 
+class Ended(Protocol):
+    """Something that holds outcomes: a batch, the answer of another process."""
+
+    def take_done(self) -> list[Outcome]:
+        """Return the outcomes that are there, each once."""
+
+
 def _drained(queue: "deque[Any]") -> list[Any]:
     taken: list[Any] = []
     while queue:
@@ -246,6 +261,8 @@ class Executor(Protocol):
 
     capacity: int
     """How many jobs it takes at once."""
+    makes_calls_here: bool
+    """Whether quick calls may be made in the thread of the engine: not if they were to be made in other processes."""
 
     def submit(self, job: Job) -> None:
         """Take a job; its outcome will come out of `collect`, always, whatever the job does."""
@@ -267,6 +284,9 @@ class Executor(Protocol):
 
         A run that waits for a key calls it, because the thread it waits in may be the one that job is waiting for.
         """
+
+    def kill(self, node: NodeId, error: BaseException) -> bool:
+        """End the job of a node now; its outcome comes out of collect with this error. False if this executor cannot."""
 
     def wake(self) -> None:
         """Make a waiting `collect` return now. May be called from a signal handler."""

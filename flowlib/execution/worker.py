@@ -76,6 +76,8 @@ class Worker:
     """The same for what takes no time."""
     strict: bool = False
     """Whether every mutable input is digested after use, a task's own copies included."""
+    owns_arguments: bool = False
+    """Whether nobody else holds what is in a job's arguments, because they came from another process."""
     first_digests: dict[int, tuple[Any, Digest]] = attrs.field(factory=dict)
     """What large arguments were when the run first lent them, by identity: nobody may have changed them since."""
 
@@ -125,7 +127,7 @@ class Worker:
         args: list[Any] = list(replace(job.args, values.__getitem__))
         if job.assembles:
             return tuple(args)
-        if not ATOMS.issuperset(map(type, args)):
+        if not self.owns_arguments and not ATOMS.issuperset(map(type, args)):
             self._lend_literals(job, args, values, watch)
         if self.strict:
             for name, value in zip(job.task.signature.names, args, strict=True):

@@ -1,7 +1,7 @@
 """The index: small sealed records by name, in one diskcache. The only importer of diskcache.
 
-Theory of operation: diskcache makes the database, checks it and brings it up to date; nothing of its values, eviction
-or statistics is used. Rows are read and written in batches by our own statements on a table of our own beside its own,
+Theory of operation: diskcache makes the database, and brings up to date one that is not as it left it; nothing of its
+values, eviction or statistics is used. Rows are read and written in batches by our own statements on a table of our own beside its own,
 whose triggers and second index double the cost of a row; `Cache.set` costs six times as much. Each thread has a
 connection of its own, closed when the thread ends or the index is let go of, whichever is first: until then somebody may
 be using it. The first of them stays open until the index is closed, though its thread may be gone. Names start with a letter and a colon: `e:` entry by key, `r:` latest keys by task, `s:` statistics by task,
@@ -49,6 +49,7 @@ _DATABASE = ("cache.db", "cache.db-wal", "cache.db-shm", "cache.db-journal")
 _BATCHES = (4, 16, 64, 256)  # few statement texts, so that each is compiled once
 _PAGE_ROWS = 1000
 _HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'Records'"
+_EMPTY = "SELECT value FROM Records WHERE name = ''"
 _SET_UP = (
     "CREATE TABLE Records(name TEXT PRIMARY KEY, value BLOB)",
     "INSERT INTO Records SELECT key, value FROM Cache WHERE raw = 1",  # what an earlier version kept there
@@ -84,8 +85,9 @@ class Index:
         self._threads = threading.local()
         self._aside: set[sqlite3.Connection] = set()
         with _translated(), lock():
-            self._check_files()
-            self._open({**_SETTINGS, "sqlite_journal_mode": "delete" if network else "wal"})
+            journal = "delete" if network else "wal"
+            if not (self._has_database() and self._is_ready(journal)):
+                self._make({**_SETTINGS, "sqlite_journal_mode": journal})
             self._first: _Own | None = self._threads.own
             self._make_private()
             self._identity = self._inode()
@@ -101,14 +103,23 @@ class Index:
         """Say whether another process has put a new database in the place of this one."""
         return self._inode() not in (None, self._identity)
 
-    def _check_files(self) -> None:
-        """Refuse whatever SQLite should not be pointed at: links, FIFOs, directories."""
+    def _has_database(self) -> bool:
+        """Say whether a database is there; refuse whatever SQLite should not be pointed at: links, FIFOs, directories."""
         self._files.make_dir(self._directory)
-        for name in self._files.names(self._directory):
-            if name in _DATABASE and not self._files.is_ordinary(self._directory / name):
+        found = [name for name in self._files.names(self._directory) if name in _DATABASE]
+        for name in found:
+            if not self._files.is_ordinary(self._directory / name):
                 raise IndexLost(f"{name} is not an ordinary file")
+        return _DATABASE[0] in found
 
-    def _open(self, settings: Mapping[str, object]) -> None:
+    def _is_ready(self, journal: str) -> bool:
+        """Say whether the database can be used as it is: then diskcache, 10 ms of it, is not even imported."""
+        connection = self.connection
+        if connection.execute("PRAGMA journal_mode").fetchone() != (journal,):
+            return False
+        return _has_table(connection)
+
+    def _make(self, settings: Mapping[str, object]) -> None:
         import sqlite3
 
         import diskcache
@@ -251,7 +262,7 @@ def _let_go(
 
 def _set_up(connection: "sqlite3.Connection") -> None:
     """Make our table, unless it is there."""
-    if connection.execute(_HAS_TABLE).fetchone() is None:
+    if not _has_table(connection):
         connection.execute("BEGIN IMMEDIATE")
         try:
             for statement in _SET_UP:
@@ -261,7 +272,19 @@ def _set_up(connection: "sqlite3.Connection") -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-    connection.execute("SELECT value FROM Records WHERE name = ''").fetchone()
+        connection.execute(_EMPTY).fetchone()
+
+
+def _has_table(connection: "sqlite3.Connection") -> bool:
+    """Say whether our table is there.
+
+    Raises:
+        sqlite3.Error: It is, and is not the one that we made.
+    """
+    if connection.execute(_HAS_TABLE).fetchone() is None:
+        return False
+    connection.execute(_EMPTY).fetchone()
+    return True
 
 
 def _get_many(connection: "sqlite3.Connection", names: list[str]) -> list[tuple[str, object]]:

@@ -246,6 +246,21 @@ def test_entries_are_found_before_and_after_a_flush(store: Store) -> None:
     assert store.find([entry.key]) == {entry.key: entry}
 
 
+def test_a_flush_that_nobody_waits_for_comes_to_an_end(store: Store) -> None:
+    """Whatever it had to wait for; and what it was about is found all the while."""
+    entry = entry_of("a", store.encode(b"x" * 10_000))
+    store.put(entry)
+
+    is_done = store.flush_soon()
+
+    for _ in range(10_000):
+        assert store.find([entry.key]) == {entry.key: entry}
+        if is_done():
+            return
+        threading.Event().wait(0.001)
+    raise AssertionError("it never ended")
+
+
 def test_only_what_is_there_is_found(store: Store) -> None:
     """A look-up of many keys returns the known ones, in one batch of any size."""
     entries = [entry_of(i, store.encode(i)) for i in range(600)]

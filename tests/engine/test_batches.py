@@ -35,6 +35,7 @@ class FakeExecutor:
     """Takes batches and does nothing with them."""
 
     capacity = 3
+    makes_calls_here = True
 
     def __init__(self) -> None:
         self.batches: list[Batch] = []

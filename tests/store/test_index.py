@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import sqlite3
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from flowlib.store.base import Entry
 from flowlib.store.files import Files
 from flowlib.store.index import Index
 from flowlib.store.local import LocalStore
@@ -158,3 +160,35 @@ def test_every_connection_has_the_same_settings(store: LocalStore, setting: str)
 
     assert found[0] == found[1]
     assert found[0] == {"synchronous": (0,), "cache_size": (8192,), "mmap_size": (0,)}[setting]
+
+
+def test_a_database_that_is_as_we_left_it_is_opened_without_diskcache(
+    opened: Callable[..., LocalStore], entry_of: Callable[..., Entry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose opening writes all its settings anew: five times what everything else at the start of a run takes."""
+    store = opened()
+    entry = entry_of(1, store.encode(1))
+    store.put(entry)
+    store.close()
+
+    monkeypatch.setitem(sys.modules, "diskcache", None)
+
+    assert opened().find([entry.key]) == {entry.key: entry}
+
+
+def test_a_database_with_another_kind_of_log_is_brought_up_to_date(
+    opened: Callable[..., LocalStore], entry_of: Callable[..., Entry]
+) -> None:
+    """As when the cache was on a network file system and is now on a disk of this machine."""
+    store = opened()
+    entry = entry_of(1, store.encode(1))
+    store.put(entry)
+    store.close()
+    path = store.root / "index" / "cache.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA journal_mode = delete").fetchone() == ("delete",)
+
+    again = opened()
+
+    assert again.records.index.connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert again.find([entry.key]) == {entry.key: entry}
