@@ -319,7 +319,7 @@ def test_the_work_grows_with_the_number_of_nodes(
 
 @pytest.mark.parametrize("shape", ["flat", "chain"])
 def test_a_node_takes_a_bounded_amount_of_memory(shape: str) -> None:
-    """The peak of a run without a cache, graph and values included, stays below 2.5 kB a node."""
+    """The peak of a run without a cache, graph and values included, stays below 600 bytes a node."""
 
     def run(n: int) -> None:
         target = chain(n) if shape == "chain" else total([inc(number) for number in range(n)])
@@ -335,7 +335,7 @@ def test_a_node_takes_a_bounded_amount_of_memory(shape: str) -> None:
         left, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak / 5000 < 2500
+    assert peak / 5000 < 600
     assert left / 5000 < 100
 
 
