@@ -79,11 +79,6 @@ def _perform_waiting(batch: Batch, worker: Worker, context: Context, until: floa
     cpu_before = cpu()
     thread = threading.current_thread()
     is_main = thread is threading.main_thread()
-
-    def make(call: Call) -> Any:
-        """Make a call where a second Ctrl-C may strike, but only while the user's code runs."""
-        return worker.call_quick(partial(inside.copy().run, _make, call))
-
     began = now()
     while batch.waiting:
         try:
@@ -99,7 +94,7 @@ def _perform_waiting(batch: Batch, worker: Worker, context: Context, until: floa
         else:
             call.worker = thread.name
             try:
-                call.value = make(call) if is_main else inside.copy().run(_make, call)
+                call.value = _make_in_main(call, worker, inside) if is_main else inside.copy().run(_make, call)
             except BaseException as error:  # user code may raise anything, KeyboardInterrupt and SystemExit included
                 call.error = error
                 if until < math.inf and isinstance(error, KeyboardInterrupt):
@@ -132,6 +127,11 @@ def _make(call: Call) -> Any:
     running_job.set(call)
     value = call.task.fn(*call.args, **call.keywords) if call.keywords else call.task.fn(*call.args)
     return value if type(value) in ATOMS else finish(value)
+
+
+def _make_in_main(call: Call, worker: Worker, inside: Context) -> Any:
+    """Make a call where a second Ctrl-C may strike, but only while the user's code runs."""
+    return worker.call_quick(partial(inside.copy().run, _make, call))
 
 
 def _look_at(call: Call, worker: Worker) -> None:
