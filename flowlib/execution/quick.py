@@ -75,8 +75,7 @@ def perform_batch(batch: Batch, worker: Worker, context: Context, until: float =
 def _perform_waiting(batch: Batch, worker: Worker, context: Context, until: float) -> None:
     inside = context.copy().run(worker.call_quick, copy_context)
     now, next_call, ended, made = worker.clock.monotonic, batch.waiting.popleft, batch.done.append, batch.made
-    cpu = worker.clock.cpu
-    cpu_before = cpu()
+    cpu, cpu_before = worker.clock.cpu, worker.clock.cpu()
     thread = threading.current_thread()
     is_main = thread is threading.main_thread()
     began = now()
