@@ -11,6 +11,7 @@ FlowError
 ├── InputMutated (RuntimeError)        a task changed one of its inputs
 ├── ExpansionLimit (RecursionError)    tasks keep returning new nodes
 ├── SweepFailed (RuntimeError)         several nodes failed
+├── TaskTimedOut (TimeoutError)        a task took longer than it may
 ├── RunStopped (RuntimeError)          a result was asked of a run that was cancelled
 ├── FileMissing (FileNotFoundError)    a declared file does not exist
 ├── StoreTrouble (OSError)             the cache directory cannot be used
@@ -37,6 +38,9 @@ class FlowError(Exception):
       target  []
     Pass a node.
     """
+
+    may_pass = False
+    """Whether another attempt may go well. False for what tells of a mistake in the program."""
 
     def __init__(self, what: str, facts: Mapping[str, object] | None = None, hint: str = "") -> None:
         super().__init__(what)
@@ -117,9 +121,28 @@ class ExpansionLimit(FlowError, RecursionError):
 class SweepFailed(FlowError, RuntimeError):
     """Several nodes failed. `errors` holds one exception for each, in graph order."""
 
+    may_pass = True
+
     def __init__(self, what: str, facts: Mapping[str, object], hint: str, errors: Iterable[BaseException]) -> None:
         super().__init__(what, facts, hint)
         self.errors = tuple(errors)
+
+
+_LIMITS = {"run": "one attempt", "queue": "waiting for a slot", "total": "all attempts together"}
+
+
+class TaskTimedOut(FlowError, TimeoutError):
+    """A task took longer than its `timeout` allows. `limit` is `run`, `queue` or `total`, `limit_s` its seconds."""
+
+    may_pass = True
+
+    def __init__(self, *, task: str, limit: str, limit_s: float) -> None:
+        super().__init__(
+            f"Task {task!r} took longer than {limit_s:g} s.",
+            {"limit": f"timeout {limit}: {_LIMITS[limit]}"},
+            f"Give it more time, timeout=fl.Timeout({limit}=...), or let it be tried again: retries=2.",
+        )
+        self.limit, self.limit_s = limit, limit_s
 
 
 class RunStopped(FlowError, RuntimeError):

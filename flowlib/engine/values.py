@@ -111,7 +111,7 @@ class Values:
         """Let go of values nobody will ask for. What stands for a failure stays: it could not be made again."""
         live, shared, states = self._live, self._shared, self._scheduler.states
         for number in numbers:
-            if states[number] != "failed":
+            if states[number] != "failed" and states[number] != "timed_out":
                 live.pop(number, None)
                 if shared:
                     shared.pop(number, None)
@@ -166,12 +166,18 @@ class Values:
         return [live.get(id_of(item), item) if type(item) is Node else item for item in items]
 
     def inputs(self, number: NodeId, skip: frozenset[NodeId]) -> dict[Node, Input]:
-        """Return where a job finds each of its node's inputs, `skip` left out."""
-        return self.inputs_from(d for d in self._graph.dependencies[number] if d not in skip)
+        """Return where a job finds each of its node's inputs, `skip` left out. A node may be tried again if it fails."""
+        keeps = self._graph.nodes[number]._fl_policy.retries is not None
+        return self.inputs_from([d for d in self._graph.dependencies[number] if d not in skip], keeps=keeps)
 
-    def inputs_from(self, numbers: Iterable[NodeId]) -> dict[Node, Input]:
-        """Return where a job finds the values of some nodes."""
-        return {self._graph.nodes[number]: self._input(number) for number in numbers}
+    def inputs_from(self, numbers: Iterable[NodeId], *, keeps: bool = False) -> dict[Node, Input]:
+        """Return where a job finds the values of some nodes.
+
+        Args:
+            numbers: The nodes.
+            keeps: Whether what is nowhere else stays here, because the job may have to be done again.
+        """
+        return {self._graph.nodes[number]: self._input(number, keeps) for number in numbers}
 
     def expected_s(self, task: str) -> float:
         """Return how long a task took on average in the past; one second without history."""
@@ -180,7 +186,7 @@ class Values:
             self._expected_s[task] = stats.mean_s if stats is not None else _UNKNOWN_S
         return self._expected_s[task]
 
-    def _input(self, number: NodeId) -> Input:
+    def _input(self, number: NodeId, keeps: bool) -> Input:
         key = self._keys.get(number)
         if number not in self._live:
             return Stored(key, self._outputs.get(number)) if key is not None else Given(self._stand_in(number))
@@ -188,7 +194,7 @@ class Values:
         is_last = self._scheduler.consumers_left(number) <= 1 and number not in self._targets
         if is_immutable(value):
             return Given(value)
-        if is_last and number not in self._borrowed:
+        if is_last and number not in self._borrowed and not (keeps and key is None):
             self.drop(
                 (number,)
             )  # it is the consumer's now; who needs it again, after a loss, must not get it as it is then

@@ -44,6 +44,14 @@ class Given:
 Input = Stored | Given | Shared
 
 
+@attrs.define(eq=False)
+class Stopwatch:
+    """Tells the engine when an attempt whose time is limited began. Its executor sets it, in any thread."""
+
+    began_at: float | None = None
+    """On the monotonic clock; None while the job waits for a worker."""
+
+
 @attrs.frozen(kw_only=True)
 class Job:
     """One call to make."""
@@ -67,6 +75,10 @@ class Job:
     """An earlier result to compare with, when the task has an equality policy."""
     stream: Callable[[], Any] | None = None
     """Makes the value instead of calling the task: for a reduction that has been fed already."""
+    attempt: int = 1
+    """Which attempt at its node it is; the outcome has to say the same."""
+    stopwatch: Stopwatch | None = None
+    """To be set when the job begins; None when nobody asks."""
     assembles: bool = False
     """Whether the value is `args[0]` with values in the places of its nodes: what a task returned, spliced in."""
 
@@ -132,6 +144,10 @@ class Outcome:
     flags: frozenset[str] = frozenset()
     duration_s: float = 0.0
     worker: str = ""
+    attempt: int = 1
+    """That of the job."""
+    limit: str = ""
+    """Which limit of its timeout the call went over: `run`, `queue` or `total`; empty for every other end."""
 
     def __init__(
         self, node: NodeId, error: BaseException | None = None, duration_s: float = 0.0, worker: str = ""
@@ -231,6 +247,12 @@ class Executor(Protocol):
 
         A run that waits for a key calls it, because the thread it waits in may be the one that job is waiting for.
         """
+
+    def kill(self, node: NodeId, error: BaseException) -> bool:
+        """End the job of a node now; its outcome comes out of collect with this error. False if this executor cannot."""
+
+    def replace_worker(self) -> None:
+        """Take one more job at once, in the place of one that cannot be ended and may never come back."""
 
     def wake(self) -> None:
         """Make a waiting `collect` return now. May be called from a signal handler."""

@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 from flowlib.execution.base import Batch, Job, Outcome
 from flowlib.execution.quick import PATIENCE_S, Unbegun, perform_batch
 from flowlib.execution.worker import Worker, perform_in
-from flowlib.ids import Key
+from flowlib.ids import Key, NodeId
 
 
 class InlineExecutor:
@@ -81,6 +81,13 @@ class InlineExecutor:
     def _perform(self, batch: Batch, until: float = math.inf) -> None:
         perform_batch(batch, self._worker, self._context, until)
         self._outcomes.extend(batch.take_done())
+
+    def kill(self, node: NodeId, error: BaseException) -> bool:
+        """Return False: whoever asks is not in the thread of the job, which alone could end it."""
+        return False
+
+    def replace_worker(self) -> None:
+        """Nothing to do: no job goes on while others are asked for."""
 
     def wake(self) -> None:
         """Make a waiting `collect` return."""

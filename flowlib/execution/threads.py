@@ -19,7 +19,7 @@ from queue import Empty, SimpleQueue
 from flowlib.execution.base import Batch, Job, Outcome
 from flowlib.execution.quick import PATIENCE_S, Unbegun, perform_batch
 from flowlib.execution.worker import Worker, perform_in
-from flowlib.ids import Key
+from flowlib.ids import Key, NodeId
 
 
 class ThreadPool:
@@ -168,6 +168,14 @@ class ThreadExecutor:
         if not self._is_inner:
             return False
         return self._unbegun.take_over(key) or self._take_and_perform(lambda job, executor: _has_key(job, key))
+
+    def kill(self, node: NodeId, error: BaseException) -> bool:
+        """Cancel a job that is a coroutine; False for every other, since a thread cannot be stopped."""
+        return self._worker.coroutines.cancel(node, error)
+
+    def replace_worker(self) -> None:
+        """Let the pool start one more thread."""
+        self.pool.n_threads += 1
 
     def wake(self) -> None:
         """Make a waiting `collect` return."""
