@@ -195,6 +195,8 @@ def timed_out(node: Node, kind: Kind) -> TaskTimedOut:
 
 
 def _is_late(outcome: Outcome, node: Node, kind: Kind, limit_s: float) -> None:
-    error = TaskTimedOut(task=node._fl_task.name, limit=kind, limit_s=limit_s)
-    error.__cause__ = outcome.error
-    outcome.error, outcome.limit = error, kind
+    if not isinstance(outcome.error, TaskTimedOut):
+        error = TaskTimedOut(task=node._fl_task.name, limit=kind, limit_s=limit_s)
+        error.__cause__ = outcome.error
+        outcome.error = error
+    outcome.limit = kind

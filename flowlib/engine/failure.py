@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 
-from flowlib.errors import ExpansionLimit, FlowError, InternalError, SweepFailed
+from flowlib.errors import ExpansionLimit, FlowError, InternalError, SweepFailed, error_text
 from flowlib.graph.node import Node, site_of
 from flowlib.planning.key import preview
 
@@ -103,10 +103,7 @@ def stuck(story: Iterable[str]) -> InternalError:
 
 def first_line(error: BaseException, longest: int = 200) -> str:
     """Return the first line of an error's text, cut short."""
-    try:
-        return (str(error).splitlines() or [""])[0][:longest]
-    except Exception:  # the user's class may have a text that cannot be made
-        return "(its text cannot be shown)"
+    return (error_text(error).splitlines() or [""])[0][:longest]
 
 
 def _raised_at(error: BaseException) -> str:

@@ -156,7 +156,7 @@ class Failures:
             self.values.made(number, verdict.value, None)
             self.feeds.offer(number, verdict.value, self.values)
             return [m.Ended(number, _state(outcome), has_value=True, keeps_slot=keeps_slot)]
-        if any(self.graph.nodes[dependent]._fl_policy.always for dependent in self.graph.dependents[number]):
+        if any(self.graph.nodes[dependent]._fl_policy.always for dependent in self.scheduler.dependents(number)):
             self.values.made(number, failed_value(error, node), None)
         self.errors[node] = error
         if verdict.word == "stop" or isinstance(error, (SystemExit, GeneratorExit)):

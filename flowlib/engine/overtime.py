@@ -65,7 +65,7 @@ class Overtime:
         """Return what follows when a job comes back whose node has gone on without it."""
         if outcome.spoiled:
             self._failures.values.spoilt(map(self._graph.id_of, outcome.spoiled))
-        return [m.Returned(outcome.node)] if keeps_slot else []
+        return [m.SlotFreed(outcome.node)] if keeps_slot else []
 
     def _allow_for_pauses(self, now: float) -> None:
         """Let the time that a run is paused count for nothing that waits for a slot."""
@@ -113,11 +113,11 @@ class Overtime:
         self._failures.announcer.notice("still-running", message)
         return self._failures.failed(number, outcome, keeps_slot=True)
 
-    def _replace_worker(self) -> m.Returned:
+    def _replace_worker(self) -> m.SlotFreed:
         self._executor.replace_worker()
         message = (
             "Calls that took longer than they may keep every slot of this run; one slot at a time is taken from them so "
             "that the run goes on."
         )
         self._failures.announcer.notice("slots-kept", message)
-        return m.Returned(self._attempts.take_slot())
+        return m.SlotFreed(self._attempts.take_slot())

@@ -22,6 +22,7 @@ class InlineExecutor:
     """
 
     capacity = 1
+    makes_calls_here = True
 
     def __init__(self, worker: Worker, unbegun: Unbegun | None = None) -> None:
         self._worker, self._unbegun = worker, unbegun or Unbegun()

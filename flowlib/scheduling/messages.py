@@ -56,6 +56,10 @@ class Paced:
 
     task: str
     per_slot: int
+    alone: bool = False
+    """Whether pieces of work of such calls gain nothing beside each other: then one takes the slots of all."""
+    leads: bool = False
+    """Whether calls that need their values may follow them in the same piece of work."""
 
 
 @attrs.frozen
@@ -131,7 +135,7 @@ class Due:
 
 
 @attrs.frozen
-class Returned:
+class SlotFreed:
     """A job that had kept the slot of its node is over at last."""
 
     node: NodeId
@@ -148,6 +152,13 @@ class Expanded:
     waits_for: tuple[NodeId, ...]
     keeps_slot: bool = False
     """As for `Ended`."""
+
+
+@attrs.frozen
+class Returned:
+    """The nodes were to follow others in one piece of work and have not begun: they wait again for what they need."""
+
+    nodes: Sequence[NodeId]
 
 
 @attrs.frozen
@@ -186,8 +197,9 @@ Fact = (
     | Ended
     | Retried
     | Due
-    | Returned
+    | SlotFreed
     | Expanded
+    | Returned
     | Lost
     | ValueLost
     | Stopping
@@ -213,9 +225,13 @@ class Start:
 
 @attrs.frozen
 class StartQuick:
-    """Run the nodes' jobs one after the other: all are quick, and together they hold one slot."""
+    """Run the nodes' jobs one after the other: all are quick, and together they hold one slot.
+
+    What can follow them in the same piece of work waits for nothing but them and those before it in `followers`.
+    """
 
     nodes: tuple[NodeId, ...]
+    followers: tuple[NodeId, ...] = ()
 
 
 @attrs.frozen
