@@ -123,7 +123,7 @@ def test_a_node_between_two_attempts_waits() -> None:
 
     assert record.nodes[N2].state == "waiting"
     assert record.nodes[N2].ended_at is None
-    assert record.counts["waiting"] == 3
+    assert record.counts["waiting"] == 4
 
 
 def test_a_skipped_node_names_its_cause() -> None:
