@@ -135,6 +135,9 @@ class ProcessExecutor:
 
         return self.processes.end(is_at)
 
+    def replace_worker(self) -> None:
+        """Nothing to do: whatever runs in a process can be ended."""
+
     def wake(self) -> None:
         """Make a waiting `collect` return."""
         self.outbox.put(None)
@@ -162,6 +165,11 @@ class ProcessExecutor:
             return
         errand.parcel = packed
         self.processes.put(errand)
+
+    def start(self, job: Job) -> None:
+        """Note that a job begins."""
+        if job.stopwatch is not None:
+            job.stopwatch.began_at = self._worker.clock.monotonic()
 
     def requeue(self, errand: Any) -> None:
         """Queue an errand again before others, because its worker is gone and it is not to blame."""
@@ -220,7 +228,7 @@ class _JobErrand:
 
     def take_out(self, node: NodeId, error: BaseException) -> None:
         """End the job before it has begun."""
-        self.executor.outbox.put(Outcome(node, error))
+        self.executor.outbox.put(Outcome.of(self.job, error))
 
     def condemn(self, node: NodeId, error: BaseException) -> bool:
         """Note what its outcome is to be, if this is the job of a node."""
@@ -232,6 +240,7 @@ class _JobErrand:
     def message(self, known: set[str]) -> tuple[bytes, bool] | None:
         """Return the parcel's message for a worker."""
         assert self.parcel is not None
+        self.executor.start(self.job)
         message = self.parcel.message(() if self.n_times else known)
         known.update(self.parcel.needs)
         return message, False
@@ -244,7 +253,7 @@ class _JobErrand:
         """Hand the answer to the thread of the run."""
         _forget(self.executor, self.job, self._waits)
         if self._error is not None:  # it ended while it was to be ended: what was said goes
-            self.executor.outbox.put(Outcome(self.job.node, self._error))
+            self.executor.outbox.put(Outcome.of(self.job, self._error))
         else:
             self.executor.outbox.put(_Answer(lambda: self._unpack(answer)))
 
@@ -255,7 +264,7 @@ class _JobErrand:
             self.n_times += 1
             self.executor.requeue(self)
             return
-        outcome = Outcome(self.job.node, self._error or died(self.job, death))
+        outcome = Outcome.of(self.job, self._error or died(self.job, death))
         outcome.peak_bytes = death.peak_bytes
         self.executor.outbox.put(outcome)
 
@@ -269,7 +278,7 @@ class _JobErrand:
             if self.n_times < _MOST_TIMES:
                 self.executor.send(self)
                 return []
-            outcome = Outcome(self.job.node, cannot_get_there(self.job))
+            outcome = Outcome.of(self.job, cannot_get_there(self.job))
         self.executor.release(parcel)
         return [outcome]
 

@@ -18,8 +18,9 @@ from typing import Any
 
 from flowlib.clock import n_times_given_up
 from flowlib.execution.base import Batch, Call, Job
-from flowlib.execution.worker import Worker, finish, has_nodes, perform_in, refuse_generator, running_job
+from flowlib.execution.worker import Worker, has_nodes, perform_in, refuse_generator, running_job
 from flowlib.graph.args import ATOMS
+from flowlib.graph.coroutine import finish
 from flowlib.ids import Key
 
 _SMALL = 4096
