@@ -67,7 +67,6 @@ class Settling:
         self._misses: dict[NodeId, Miss] = {}
         self._to_rekey: set[NodeId] = set()
         """Nodes that were decided before one of their inputs turned out to be something else."""
-        self._n_running = 0
         self._failures = Failures(
             context=context,
             graph=graph,
@@ -88,7 +87,7 @@ class Settling:
         """Calls that ended well one by one, in a row: they are kept and told together. By key, if they have one."""
         self._early: list[m.Fact] = []
         """What became known at a time when no fact could be handed on."""
-        self.cpu_bound = CpuBound()
+        self._n_running, self.cpu_bound = 0, CpuBound()
 
     def _grown(self, ids: Sequence[NodeId], targets: tuple[NodeId, ...] = (), parent: NodeId | None = None) -> m.Grown:
         """Prepare everything for new nodes and return the fact that they are there."""
