@@ -65,10 +65,8 @@ def perform_batch(batch: Batch, worker: Worker, context: Context, until: float =
     batch.is_begun = True
     inside = context.copy().run(worker.call_quick, copy_context)
     now, next_call, ended = worker.clock.monotonic, batch.waiting.popleft, batch.done.append
-    cpu = worker.clock.cpu
-    cpu_before = cpu()
-    thread = threading.current_thread()
-    is_main = thread is threading.main_thread()
+    measure = _meter(worker.clock.cpu)
+    name, is_main = _this_thread()
     began = now()
     while batch.waiting:
         try:
@@ -77,11 +75,10 @@ def perform_batch(batch: Batch, worker: Worker, context: Context, until: float =
             return
         if isinstance(call, Job):
             ended(perform_in(context, worker, call))
-            began = now()
-            if began >= until:
+            if (began := now()) >= until:
                 return
             continue
-        call.worker = thread.name
+        call.worker = name
         try:
             if is_main:  # where a second Ctrl-C may strike, but only while the user's code runs
                 value = worker.call_quick(partial(inside.copy().run, _make, call))
@@ -95,13 +92,29 @@ def perform_batch(batch: Batch, worker: Worker, context: Context, until: float =
             call.value = value
         call.duration_s = -began + (began := now())
         if call.duration_s >= MEASURED_FROM_S:
-            call.cpu_s = -cpu_before + (cpu_before := cpu())
+            measure(call)
         if call.error is None and (call.wants_digest or type(call.value) not in ATOMS):
             inside.copy().run(_look_at, call, worker)
             began = now()  # what becomes of a result is no part of the next call
         ended(call)
         if began >= until:
             return
+
+
+def _this_thread() -> tuple[str, bool]:
+    thread = threading.current_thread()
+    return thread.name, thread is threading.main_thread()
+
+
+def _meter(cpu: Callable[[], float]) -> Callable[[Call], None]:
+    """Return what notes the processor seconds since the last time it was asked."""
+    before = cpu()
+
+    def measure(call: Call) -> None:
+        nonlocal before
+        call.cpu_s = -before + (before := cpu())
+
+    return measure
 
 
 def _make(call: Call) -> Any:
