@@ -64,6 +64,8 @@ class Engine(Settling):
     def run(self) -> None:
         """Bring every node to a final state and the values of the targets into memory. `close` it, whatever happens."""
         self._context.loop.begin(self._catch_up)
+        if self.recall.settle(self.targets, len(self.graph)):
+            return
         ids = [NodeId(number) for number in range(len(self.graph))]
         facts: list[m.Fact] = [self._grown(ids, self.targets)]
         while True:
@@ -75,6 +77,7 @@ class Engine(Settling):
             self._ledger.commit()
             facts = self._fetch_targets()
             if not facts:
+                self.recall.remember(self.targets)
                 return
 
     def close(self) -> None:
@@ -83,6 +86,7 @@ class Engine(Settling):
         try:
             self._ledger.commit()
         finally:
+            self.recall.close()
             self._ledger.release_all()
             self._blocked.clear()
         for number, state in enumerate(self.scheduler.states):
@@ -165,6 +169,7 @@ class Engine(Settling):
     def _cancelled(self, calls: Sequence[Call | Job]) -> list[m.Fact]:
         """Give up calls that were handed over and have not begun."""
         self._n_running -= len(calls)
+        self.recall.spoil()
         for call in calls:
             self._ledger.release(call.node)
             self._announcer.cancelled(call.node)
@@ -203,6 +208,7 @@ class Engine(Settling):
                 continue
             self._deferred.pop(number, None)
             self._misses[number] = decision
+            self.recall.missed(decision)
             misses.append(number)
         if self._context.emitter.is_watched:
             self._announcer.cached_many(hits, entries)
@@ -211,6 +217,7 @@ class Engine(Settling):
     def _use(self, number: NodeId, entry: Entry) -> None:
         """Take a stored result as the node's."""
         self._planner.record(number, entry.output)
+        self.recall.used(entry)
         if entry.watch:
             self._expansions.remember_watch(number, entry.watch)
             if self._context.around is not None:
@@ -342,6 +349,7 @@ class Engine(Settling):
             return facts  # nobody will get them
         for number in self.targets:
             if self.values.has(number) and not self.values.fetch(number):
+                self.recall.replacing()
                 self.values.lose(number)
                 self._misses.pop(number, None)
                 facts.append(m.ValueLost(number))

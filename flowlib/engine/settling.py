@@ -16,6 +16,7 @@ from flowlib.engine.expansion import Expansions
 from flowlib.engine.failure import annotate
 from flowlib.engine.feed import Feeds
 from flowlib.engine.jobs import ChildEnded, Jobs
+from flowlib.engine.recall import Recall
 from flowlib.engine.results import digest_or_none, entry_of, failed_value, kept_value
 from flowlib.engine.values import Values
 from flowlib.errors import FlowError, InternalError, RunStopped
@@ -39,6 +40,7 @@ class Settling:
 
     Attributes:
         errors: The exception of each node that failed and was not kept, in order of failing.
+        recall: Ends the run at once if its targets are recognised, and notes what became of them if not.
         values: The values of the targets, once the run is over.
     """
 
@@ -51,6 +53,7 @@ class Settling:
         self.scheduler = Scheduler(executor.capacity, decides=context.store is not None)
         self.values = Values(graph, context.store, self.scheduler, frozenset(self.targets), planner.outputs)
         self._announcer = Announcer(graph, context.emitter, context.clock, context.first_id)
+        self.recall = Recall(context, planner, self.values, self._announcer)
         self._ledger = Ledger(context.store, context.clock, self._announcer, context.identity)
         self._expansions = Expansions(graph, context)
         self._feeds = Feeds(graph, caching=context.store is not None)
@@ -124,7 +127,10 @@ class Settling:
         entries: list[Entry] = []
         for call, miss in zip(calls, misses, strict=True):
             entry = self._entry(call.node, call, miss.call)
-            if entry is not None:
+            if entry is None:
+                self.recall.spoil()
+            else:
+                self.recall.used(entry)
                 numbers.append(call.node)
                 entries.append(entry)
             self.values.made(call.node, call.value, _kept_under(entry))
@@ -161,6 +167,7 @@ class Settling:
 
     def _lost(self, number: NodeId, producer: NodeId) -> list[m.Fact]:
         """Make a producer run again: its value is gone, or is not what the node was decided with."""
+        self.recall.replacing()
         if self.scheduler.has_value(producer):  # otherwise somebody's loss has already made it run again
             self.values.lose(producer)
             self._misses.pop(producer, None)
@@ -170,7 +177,10 @@ class Settling:
     def _finished(self, number: NodeId, outcome: Outcome) -> list[m.Fact]:
         node, call = self.graph.nodes[number], self._misses.pop(number, CACHE_OFF).call
         entry = self._entry(number, outcome, call)
-        if entry is not None:
+        if entry is None:
+            self.recall.spoil()
+        else:
+            self.recall.used(entry)
             self._ledger.put_many([number], [entry], [self._planner.keys.code_version(node)])
         if outcome.borrowed:
             self.values.borrowed((number, *map(self.graph.id_of, outcome.lenders)))
@@ -202,6 +212,7 @@ class Settling:
         before = self._planner.outputs.get(number)
         self._planner.record(number, outcome.digest)
         if before is not None and before != outcome.digest:
+            self.recall.replacing()
             self._to_rekey.update(self.graph.dependents[number])
             self._announcer.not_deterministic(self.graph.nodes[number])
 
@@ -218,6 +229,7 @@ class Settling:
         node, error = self.graph.nodes[number], outcome.error
         if error is None:
             raise InternalError("A job ended with neither value nor error.", {"node": number}, "Please report it.")
+        self.recall.spoil()
         self._ledger.release(number)
         self._misses.pop(number, None)
         self._context.inner_calls.pop(number, None)
@@ -244,6 +256,7 @@ class Settling:
         return [m.Ended(number, "failed", has_value=False)]
 
     def _child_ended(self, number: NodeId, child: NodeId) -> list[m.Fact]:
+        self.recall.spoil()
         self._ledger.release(number)
         if self.scheduler.states[child] == "cancelled":
             self._announcer.cancelled(number)
