@@ -4,7 +4,8 @@ A run is *plain* while every node in it was found or kept under a key that stand
 happens (a failure, a result that is not kept, a lost value, a file or a time that counts, a forced task) ends that, and
 then nothing is noted. See `planning.recognition` for what a note is good for.
 
-Runs inside tasks neither recognise nor note: what they depend on has to be told to the call they are made in.
+Runs inside tasks neither recognise nor note: what they depend on has to be told to the call they are made in. But they
+set recipes aside like any other run.
 """
 
 from collections.abc import Iterable
@@ -29,8 +30,8 @@ class Recall:
     """
 
     def __init__(self, context: RunContext, planner: Planner, values: Values, announcer: Announcer) -> None:
-        is_outermost = context.around is None and not context.is_inner
-        self._recognition = planner.recognition if is_outermost else None
+        self._recognition = planner.recognition
+        self._is_outermost = context.around is None and not context.is_inner
         self._context, self._planner, self._values, self._announcer = context, planner, values, announcer
         self._is_plain = True
         self.has_settled = False
@@ -41,7 +42,7 @@ class Recall:
         Cost: `Planner.recognise`, the values, and 0.3 us a node to tell that nothing ran.
         """
         store = self._context.store
-        if self._recognition is None or store is None:
+        if self._recognition is None or store is None or not self._is_outermost:
             return False
         hits = self._planner.recognise(targets)
         entries = None if hits is None else [hit.entry for hit in hits]
@@ -80,7 +81,7 @@ class Recall:
 
     def remember(self, targets: Iterable[NodeId]) -> None:
         """Note the targets of a run that has come to its end, and whose results are committed."""
-        if self._recognition is not None and self._is_plain and not self._context.stop.cause:
+        if self._recognition is not None and self._is_plain and self._is_outermost and not self._context.stop.cause:
             key_of, outputs = self._values.key_of, self._planner.outputs
             keys = {target: key_of(target) for target in targets}
             self._recognition.remember({t: (key, outputs[t]) for t, key in keys.items() if key and t in outputs})

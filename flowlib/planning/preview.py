@@ -152,7 +152,8 @@ def preview(
     computing: dict[Key, NodeId] = {}
     hits = planner.recognise(targets)
     if hits is not None:
-        decisions = {NodeId(number): COVERED for number in range(len(graph))} | dict(zip(targets, hits, strict=True))
+        decisions.update((NodeId(number), COVERED) for number in range(len(graph)))
+        decisions.update(zip(targets, hits, strict=True))
     else:
         for level in _levels(graph):
             _decide_level(level, graph, planner, decisions, computing)

@@ -37,6 +37,8 @@ _MARSHAL_VERSION = 2  # unchanged since Python 2.5; each exact type has a mark o
 _LONGEST_NAME = 96
 _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 """Types that `marshal` writes so that different values have different bytes. It takes buffers for bytes: never others."""
+_ONLY_NODES = {Node}
+_FLAT = _SCALARS | {Node}
 _OPEN = frozenset({"list", "tuple", "dict", "set", "frozenset", "slice"})
 
 Name = bytes
@@ -125,8 +127,10 @@ class _Names:
             return ("quoted", [self._name_of(item.node) for item in value])
         if kind is list or kind is tuple:
             kinds = set(map(type, value))
-            if kinds == {Node}:
+            if kinds == _ONLY_NODES:
                 return (kind.__name__, list(map(self._name_of, value)))
+            if kind is tuple and kinds <= _FLAT:  # as of `*args`
+                return ("items", *[("node", self._name_of(item)) if type(item) is Node else item for item in value])
         if nodes_in([value], str):
             if not _is_plain(value):
                 raise NoRecipe

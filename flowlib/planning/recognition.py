@@ -28,13 +28,14 @@ from typing import Any
 
 from flowlib.graph.graph import Graph
 from flowlib.ids import Digest, Key, NodeId
-from flowlib.planning.key import CallKey, KeyMaker
+from flowlib.planning.key import KeyMaker
 from flowlib.planning.recipe import recipes_of
 from flowlib.store.base import GENERATION, Entry, Store
 
 _FORMAT = 1
 _MARSHAL_VERSION = 2
 _PREFIX = "recipe:"
+_NOTHING = (Key(""), "")
 
 
 class Recognition:
@@ -73,16 +74,10 @@ class Recognition:
         if 2 * len(targets) > n_nodes or len(self._recipes) < len(deep):
             return None
         known = {target: self._known(target) if needed[target] else self._by_key(target) for target in targets}
-        if None in known.values():
-            return None
-        found = self._store.find([key for key, _ in known.values()])  # type: ignore[misc]
-        entries = {target: found.get(key) for target, (key, _) in known.items()}  # type: ignore[misc]
-        good = {
-            target: entry
-            for target, entry in entries.items()
-            if entry is not None and is_plain(entry) and known[target] in ((entry.key, entry.output), (entry.key, ""))
-        }
-        return good if len(good) == len(targets) else None
+        keys = [key for key, _ in known.values() if key]
+        found = self._store.find(keys) if len(keys) == len(known) else {}
+        entries = {target: found[key] for target, (key, output) in known.items() if _is_good(found.get(key), output)}
+        return entries if len(entries) == len(known) else None
 
     def prepare(self) -> None:
         """Make sure that there is a generation before the first look-up of a run that may have something to note."""
@@ -117,17 +112,25 @@ class Recognition:
         """Whether this run has set recipes aside."""
         return self._is_void
 
-    def _known(self, target: NodeId) -> tuple[Key, str] | None:
+    def _known(self, target: NodeId) -> tuple[Key, str]:
+        """Return the key and the output that are noted for a target; nothing if there is no note of this generation."""
         note = self._noted.get(_PREFIX + self._recipes[target])
-        fields: Any = marshal.loads(note) if note is not None else ()
-        if fields[:2] != (_FORMAT, self._generation) or not self._generation:
-            return None
-        return fields[2], fields[3]
+        fields: Any = marshal.loads(note) if note is not None else None
+        if type(fields) is not tuple or fields[:2] != (_FORMAT, self._generation):
+            return _NOTHING
+        _, _, key, output = fields
+        return key, output
 
-    def _by_key(self, target: NodeId) -> tuple[Key, str] | None:
+    def _by_key(self, target: NodeId) -> tuple[Key, str]:
+        """Return the key of a target without dependencies; its output may be any."""
         node = self._graph.nodes[target]
-        call: CallKey = self._keys.key_of(node, lambda _: None)
-        return None if call.key is None or node._fl_task.name in self._force else (call.key, "")
+        key = self._keys.key_of(node, lambda _: None).key
+        return _NOTHING if key is None or node._fl_task.name in self._force else (key, "")
+
+
+def _is_good(entry: Entry | None, output: str) -> bool:
+    """Whether an entry will do for a target that gave this output, if that is known."""
+    return entry is not None and is_plain(entry) and output in ("", entry.output)
 
 
 def is_plain(entry: Entry) -> bool:

@@ -12,7 +12,6 @@ import attrs
 
 from flowlib.ids import Digest, Key, RunId
 
-
 GENERATION = "generation"
 """The note that says in which generation the notes about recipes are; see `planning.recognition`."""
 

@@ -328,7 +328,7 @@ class LocalStore:
             StoreTrouble: The disk refuses.
         """
         with self._changing():
-            self.records.remove([*names, *self._noted()])
+            self.records.remove([*names, *self._noted()] if names else ())
 
     def _noted(self) -> list[str]:
         return ["n:" + GENERATION, *[name for name, _ in self.records.index.items("n:") if name != "n:" + GENERATION]]
