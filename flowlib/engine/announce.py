@@ -10,6 +10,7 @@ from typing import Any
 
 from flowlib.clock import Clock
 from flowlib.engine.observe import Emitter
+from flowlib.errors import error_text
 from flowlib.events import (
     Call,
     NodeCached,
@@ -96,6 +97,8 @@ class Announcer:
                 size_bytes=size_bytes(outcome.payload.content) if outcome.payload is not None else 0,
                 worker=outcome.worker,
                 label=node._fl_label,
+                cpu_s=outcome.cpu_s,
+                peak_bytes=outcome.peak_bytes,
             )
             self._emitter.emit(event)
 
@@ -189,12 +192,14 @@ class Announcer:
                 node=self._id(number),
                 task=node._fl_task.name,
                 error_type=type(outcome.error).__name__,
-                message=(str(outcome.error).splitlines() or [""])[0][:500],
+                message=(error_text(outcome.error).splitlines() or [""])[0][:500],
                 duration_s=outcome.duration_s,
                 worker=outcome.worker,
                 label=node._fl_label,
                 site=self._site(node),
                 kept=kept,
+                cpu_s=outcome.cpu_s,
+                peak_bytes=outcome.peak_bytes,
             )
             self._emitter.emit(event)
 

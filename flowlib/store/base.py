@@ -5,7 +5,7 @@ it could not verify, and none of its methods lets store trouble reach a run: it 
 """
 
 import marshal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, cast
 
 import attrs
@@ -182,6 +182,9 @@ class Store(Protocol):
 
     def flush(self) -> None:
         """Commit every entry taken so far."""
+
+    def flush_soon(self) -> Callable[[], bool]:
+        """Begin to commit every entry taken so far, without waiting for a disk; return what says whether it is done."""
 
     def lease(self, key: Key, holder: Holder | None = None) -> Lease | None:
         """Return the right to compute `key`, or None while another thread or process holds it. Never waits."""
