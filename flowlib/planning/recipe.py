@@ -18,7 +18,7 @@ Cost: half a microsecond for a call of plain scalars, one to two for a call of o
 
 import hashlib
 import marshal
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from flowlib.graph.args import ATOMS, Composite, Quoted, children, nodes_in, replace
@@ -122,14 +122,14 @@ class _Names:
         if kind is Node:
             raise NoRecipe
         if isinstance(value, Composite):
-            members = [self._name_of(node) for node in value.member_nodes()]
+            members = self._names_of(value.member_nodes())
             return ("composite", kind.__name__, members, self._keys.digest_of(value.identity()))
         if kind is tuple and value and all(type(item) is Quoted for item in value):
             return ("quoted", [self._name_of(item.node) for item in value])
         if kind is list or kind is tuple:
             kinds = set(map(type, value))
             if kinds == _ONLY_NODES:
-                return (kind.__name__, list(map(self._name_of, value)))
+                return (kind.__name__, self._names_of(value))
             if kind is tuple and kinds <= _FLAT:  # as of `*args`
                 return ("items", *[("node", self._name_of(item)) if type(item) is Node else item for item in value])
         if nodes_in([value], str):
@@ -141,6 +141,13 @@ class _Names:
 
     def _leaf(self, node: Node) -> DigestLeaf:
         return DigestLeaf(hashlib.sha256(self._name_of(node)).hexdigest())
+
+    def _names_of(self, nodes: Iterable[Node]) -> list[Name]:
+        """Return the names of many nodes, without a call for each."""
+        names = [*map(self._names.__getitem__, map(self._graph.id_of, nodes))]
+        if None in names:
+            raise NoRecipe
+        return names  # type: ignore[return-value]
 
     def _name_of(self, node: Node) -> Name:
         return self._known(self._graph.id_of(node))
