@@ -47,15 +47,16 @@ class NodesAdded:
 
 @attrs.frozen(kw_only=True)
 class NodeCached:
-    """After a valid entry was found; nothing ran."""
+    """After a valid entry was found, or entries for all targets that are made of this node; nothing ran."""
 
     at: float
     node: NodeId
     task: str
-    key: Key
+    key: Key | None
+    """None when the node was not looked at, because the targets were recognised by their recipes."""
     label: str = ""
     saved_s: float = 0.0
-    """Seconds the stored result once took to compute."""
+    """Seconds the stored result once took to compute; without a key, what calls of the task took on average."""
 
 
 @attrs.frozen(kw_only=True)
@@ -236,7 +237,7 @@ class NodesCached:
         call_of: Sequence[int],
         nodes: Sequence[NodeId],
         labels: Sequence[str],
-        keys: Sequence[Key],
+        keys: Sequence[Key | None],
         saved_ns: Sequence[int],
     ) -> None:
         self.at = at

@@ -23,7 +23,7 @@ from flowlib.history.log import GROUP_S
 from flowlib.ids import Key, NodeId
 from flowlib.planning.decide import CACHE_OFF, Hit, Miss, Planner
 from flowlib.scheduling import messages as m
-from flowlib.scheduling.states import FINAL_STATES
+from flowlib.scheduling.states import FINAL_STATES, VALUE_STATES
 from flowlib.store.base import Entry
 
 _STORED_WILL_NOT_DO = frozenset({"forced", "file changed", "result missing"})
@@ -63,6 +63,8 @@ class Engine(Settling):
     def run(self) -> None:
         """Bring every node to a final state and the values of the targets into memory. `close` it, whatever happens."""
         self._context.loop.begin(self._catch_up)
+        if self.recall.settle(self.targets, len(self.graph)):
+            return
         facts: list[m.Fact] = [self._grown(self.graph.ids, self.targets)]
         while True:
             while facts:
@@ -74,6 +76,8 @@ class Engine(Settling):
             self._ledger.commit()
             facts = self._fetch_targets()
             if not facts:
+                if VALUE_STATES.issuperset(self.scheduler.states):
+                    self.recall.remember(self.targets)
                 return
 
     def close(self) -> None:
@@ -83,6 +87,7 @@ class Engine(Settling):
             self._keep_rest()
             self._ledger.commit()
         finally:
+            self.recall.close()
             self._executor.close()
             self._ledger.release_all()
             self._blocked.clear()
@@ -176,6 +181,7 @@ class Engine(Settling):
     def _cancelled(self, calls: Sequence[Call | Job]) -> list[m.Fact]:
         """Give up calls that were handed over and have not begun."""
         self._n_running -= len(calls)
+        self.recall.spoil()
         for call in calls:
             self._ledger.release(call.node)
             self._announcer.cancelled(call.node)
@@ -217,6 +223,7 @@ class Engine(Settling):
                 continue
             self._deferred.pop(number, None)
             self._misses[number] = decision
+            self.recall.missed(decision)
             misses.append(number)
         if self._context.emitter.is_watched:
             self._announcer.cached_many(hits, entries)
@@ -225,6 +232,7 @@ class Engine(Settling):
     def _use(self, number: NodeId, entry: Entry) -> None:
         """Take a stored result as the node's."""
         self._planner.record(number, entry.output)
+        self.recall.used(entry)
         if entry.watch:
             self._expansions.remember_watch(number, entry.watch)
             if self._context.around is not None:
@@ -383,6 +391,7 @@ class Engine(Settling):
             return facts  # nobody will get them
         for number in self.targets:
             if self.values.has(number) and not self.values.fetch(number):
+                self.recall.replacing()
                 self.values.lose(number)
                 self._misses.pop(number, None)
                 facts.append(m.ValueLost(number))

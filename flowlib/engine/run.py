@@ -311,6 +311,8 @@ def _close(engine: Engine, context: RunContext, status: RunStatus, began: float)
         context.pool.close()
     context.write_log()
     counts = Counter[str](state if state in FINAL_STATES else "cancelled" for state in engine.scheduler.states)
+    if engine.recall.has_settled:
+        counts["cached"] = len(engine.graph)
     duration_s = context.clock.monotonic() - began
     end = RunFinished(at=context.clock.now(), status=status, duration_s=duration_s, counts=dict(counts))
     context.emitter.end(end)

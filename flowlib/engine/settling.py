@@ -19,6 +19,7 @@ from flowlib.engine.failures import Failures
 from flowlib.engine.feed import Feeds
 from flowlib.engine.jobs import ChildEnded, Jobs
 from flowlib.engine.overtime import Overtime
+from flowlib.engine.recall import Recall
 from flowlib.engine.results import entry_of
 from flowlib.engine.values import Values
 from flowlib.errors import FlowError
@@ -46,6 +47,7 @@ class Settling:
 
     Attributes:
         errors: The exception of each node that failed and was not kept, in order of failing.
+        recall: Ends the run at once if its targets are recognised, and notes what became of them if not.
         values: The values of the targets, once the run is over.
     """
 
@@ -57,6 +59,7 @@ class Settling:
         self.scheduler = Scheduler(executor.capacity, decides=context.store is not None)
         self.values = Values(graph, context.store, self.scheduler, frozenset(self.targets), planner.outputs)
         self._announcer = Announcer(graph, context.emitter, context.clock, context.first_id)
+        self.recall = Recall(context, planner, self.values, self._announcer)
         self._ledger = Ledger(context.store, context.clock, self._announcer, context.identity)
         self._expansions = Expansions(graph, context)
         self._feeds = Feeds(graph, caching=context.store is not None)
@@ -200,7 +203,10 @@ class Settling:
         kept: list[tuple[NodeId, Key | None]] = []
         for call, miss in zip(calls, misses, strict=True):
             entry = self._entry(call.node, call, miss.call)
-            if entry is not None:
+            if entry is None:
+                self.recall.spoil()
+            else:
+                self.recall.used(entry)
                 numbers.append(call.node)
                 entries.append(entry)
             kept.append((call.node, _kept_under(entry)))
@@ -235,7 +241,7 @@ class Settling:
         if outcome.lost is not None:
             return self._lost(number, self.graph.id_of(outcome.lost))
         if outcome.error is not None:
-            return self._failures.failed(number, outcome)
+            return self._fail(number, outcome)
         if outcome.has_expansion:
             return self._expanded(number, outcome)
         return self._finished(number, outcome)
@@ -248,6 +254,7 @@ class Settling:
 
     def _lost(self, number: NodeId, producer: NodeId) -> list[m.Fact]:
         """Make a producer run again: its value is gone, or is not what the node was decided with."""
+        self.recall.replacing()
         if self.scheduler.has_value(producer):  # otherwise somebody's loss has already made it run again
             self.values.lose(producer)
             self._misses.pop(producer, None)
@@ -258,7 +265,10 @@ class Settling:
         is_replaced = bool(self._failures.replaced) and number in self._failures.replaced
         node, call = self.graph.nodes[number], self._misses.pop(number, CACHE_OFF).call
         entry = self._entry(number, outcome, call)
-        if entry is not None:
+        if entry is None:
+            self.recall.spoil()
+        else:
+            self.recall.used(entry)
             self._ledger.put_many([number], [entry], [self._planner.keys.code_version(node)])
         if outcome.borrowed:
             self.values.borrowed((number, *map(self.graph.id_of, outcome.lenders)))
@@ -303,6 +313,7 @@ class Settling:
         before = self._planner.outputs.get(number)
         self._planner.record(number, outcome.digest)
         if before is not None and before != outcome.digest:
+            self.recall.replacing()
             self._to_rekey.update(self.scheduler.dependents(number))
             self._announcer.not_deterministic(self.graph.nodes[number])
 
@@ -311,11 +322,16 @@ class Settling:
             new, children = self._expansions.add(number, outcome.expansion)
         except FlowError as error:  # too many nodes, or the node itself
             outcome.error = error
-            return self._failures.failed(number, outcome)
+            return self._fail(number, outcome)
         self._announcer.grown(number, len(new))
         return [self._grown(new, parent=number), m.Expanded(number, children)]
 
+    def _fail(self, number: NodeId, outcome: Outcome) -> list[m.Fact]:
+        self.recall.spoil()
+        return self._failures.failed(number, outcome)
+
     def _child_ended(self, number: NodeId, child: NodeId) -> list[m.Fact]:
+        self.recall.spoil()
         if number in self._failures.replaced:
             return self._failures.not_replaced(number)
         self._ledger.release(number)
