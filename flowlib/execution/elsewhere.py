@@ -21,11 +21,11 @@ from typing import Any, Protocol
 
 from flowlib.errors import CannotSend, ClusterTrouble, FlowError, error_text
 from flowlib.execution.base import Batch, Call, Job, Outcome
+from flowlib.execution.errands import cannot_get_there, cap_of, died, too_much
 from flowlib.execution.onsite import MOST_BYTES, Order, Reply, Token
 from flowlib.execution.parcel import Packer
-from flowlib.execution.processes import cannot_get_there, died
 from flowlib.execution.threads import outcomes_of
-from flowlib.execution.wire import Done, Terms, Wants
+from flowlib.execution.wire import Terms, Wants
 from flowlib.execution.worker import Worker
 from flowlib.ids import Key, NodeId
 
@@ -101,8 +101,11 @@ class ElsewhereExecutor:
         self.cluster, self.packer = cluster, Packer(terms, worker, environ=environ)
         self._worker, self._terms, self._environ, self._n_workers = worker, terms, environ, n_workers
         self._token = token if terms.root is not None else None
-        name = f"{terms.run}-{os.urandom(8).hex()}"  # an engine that sees one ticket twice may take one call for the other
+        name = (
+            f"{terms.run}-{os.urandom(8).hex()}"  # an engine that sees one ticket twice may take one call for the other
+        )
         self._tickets = map(f"{name}-{{}}".format, itertools.count(1))
+        self._n_more = 0
         self._waiting: deque[_Errand | Batch] = deque()
         self._sent: dict[str, _Errand] = {}
 
@@ -176,6 +179,10 @@ class ElsewhereExecutor:
         self._again(errand, [call for call in errand.calls if call.node != node])
         return True
 
+    def replace_worker(self) -> None:
+        """Take one more order at once: one cannot be ended, and may never come back."""
+        self._n_more += 1
+
     def wake(self) -> None:
         """Make a waiting `collect` return."""
         self.outbox.put(None)
@@ -191,7 +198,7 @@ class ElsewhereExecutor:
 
     def _hand_out(self) -> None:
         """Send what waits, as far as there is room."""
-        while self._waiting and len(self._sent) < self.capacity:
+        while self._waiting and len(self._sent) < self.capacity + self._n_more:
             found = self._waiting.popleft()
             errand = _Errand.of_batch(found, self._waiting) if isinstance(found, Batch) else found
             if errand is not None:
@@ -207,9 +214,13 @@ class ElsewhereExecutor:
             ticket=ticket,
             message=message,
             is_batch=errand.is_batch,
+            cap_bytes=min((cap for call in errand.calls if (cap := cap_of(call)) is not None), default=None),
             token=self._token,
         )
         self._sent[ticket] = errand
+        for call in errand.calls:
+            if isinstance(call, Job) and call.stopwatch is not None:
+                call.stopwatch.began_at = self._worker.clock.monotonic()
 
         def told(reply: bytes | BaseException) -> None:
             self.outbox.put(_Answer(lambda: self._take(ticket, reply)))
@@ -234,7 +245,7 @@ class ElsewhereExecutor:
                 return None
             message = self.packer.pack_calls(fit).message()
         else:
-            packed = self.packer.pack(errand.calls[0])
+            packed = self.packer.pack(errand.calls[0])  # type: ignore[arg-type]  # a job: no batch has one
             if isinstance(packed, Outcome):
                 self.outbox.put(packed)
                 return None
@@ -294,21 +305,33 @@ class ElsewhereExecutor:
             self.packer = Packer(self._terms, self._worker, environ=self._environ)
 
     def _settle(self, errand: "_Errand", reply: Reply) -> None:
-        answers: list[Done | Wants] = [pickle.loads(answer) for answer in reply.answers]
+        answers: list[Any] = [pickle.loads(answer) for answer in reply.answers]
         if answers and isinstance(answers[0], Wants):
             self._want(errand, answers[0])
             return
-        for call, done in zip(errand.calls, answers, strict=False):
-            outcome: Outcome = call if isinstance(call, Call) else Outcome(call.node)
-            self.packer.settle(call, done, outcome)  # type: ignore[arg-type]
+        ended, left = errand.calls[: len(answers)], errand.calls[len(answers) :]
+        outcomes: list[Any] = ended
+        if errand.is_batch:
+            self.packer.settle_quick(ended, answers, reply.worker)  # type: ignore[arg-type]
+        elif ended:
+            outcomes = [Outcome(ended[0].node)]
+            self.packer.settle(ended[0], answers[0], outcomes[0])
+        for outcome in outcomes:
+            outcome.worker = reply.worker or outcome.worker
             self.outbox.put(outcome)
-        left = errand.calls[len(answers) :]
-        if left and reply.death is not None and not reply.death.is_ours:
-            outcome = _ended(left[0], died(left[0], reply.death))
-            outcome.peak_bytes = reply.death.peak_bytes
-            self.outbox.put(outcome)
+        error = self._death_of(left[0], reply) if left else None
+        if error is not None and reply.death is not None:
+            dead = _ended(left[0], error)
+            dead.peak_bytes, dead.worker = max(reply.death.peak_bytes, reply.held_bytes), reply.worker
+            self.outbox.put(dead)
             left = left[1:]
         self._again(errand, left)
+
+    def _death_of(self, call: Job | Call, reply: Reply) -> BaseException | None:
+        """Return the error of the call that ended its process; None if it was ended for another reason."""
+        if reply.held_bytes:
+            return too_much(call, reply.held_bytes)
+        return None if reply.death is None or reply.death.is_ours else died(call, reply.death)
 
     def _want(self, errand: "_Errand", wants: Wants) -> None:
         errand.n_packed += 1

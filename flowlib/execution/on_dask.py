@@ -53,7 +53,11 @@ def open_dask(executor: Any, n_workers: int, packages: Mapping[str, str]) -> "Da
         return _shaken(DaskCluster(executor, _close_nothing), packages)
     if executor == "dask":
         local = distributed.LocalCluster(
-            n_workers=1, threads_per_worker=n_workers or n_cpus(), processes=False, dashboard_address=None, memory_limit=0
+            n_workers=1,
+            threads_per_worker=n_workers or n_cpus(),
+            processes=False,
+            dashboard_address=None,
+            memory_limit=0,
         )
         client = distributed.Client(local, set_as_default=False)
 

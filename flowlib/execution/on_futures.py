@@ -107,6 +107,9 @@ class FutureThreads:
         """Return False: what runs in this process cannot be ended from outside."""
         return False
 
+    def replace_worker(self) -> None:
+        """Nothing to do: how many threads there are is the user's choice."""
+
     def wake(self) -> None:
         """Make a waiting `collect` return."""
         self.outbox.put(None)

@@ -115,7 +115,9 @@ class RayCluster:
             for node in ray.nodes():
                 if node["Alive"]:
                     where = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                    asked[node["NodeManagerHostname"]] = ask.options(num_cpus=0, scheduling_strategy=where).remote(names)
+                    asked[node["NodeManagerHostname"]] = ask.options(num_cpus=0, scheduling_strategy=where).remote(
+                        names
+                    )
             for host, ref in asked.items():
                 try:
                     there[host] = ray.get(ref, timeout=CONNECT_S)
@@ -164,7 +166,9 @@ class RayCluster:
         offers = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if any(all(offer.get(name, 0.0) >= amount for name, amount in wanted.items()) for offer in offers):
             return
-        offered = sorted({f"{name}={amount:g}" for offer in offers for name, amount in offer.items() if ":" not in name})
+        offered = sorted(
+            {f"{name}={amount:g}" for offer in offers for name, amount in offer.items() if ":" not in name}
+        )
         facts = {
             "wanted": ", ".join(f"{name}={amount:g}" for name, amount in wanted.items()),
             "offered": ", ".join(offered) or "nothing",

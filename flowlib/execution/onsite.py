@@ -23,8 +23,8 @@ import attrs
 
 from flowlib.config import environment
 from flowlib.execution.parcel import Parcel
-from flowlib.execution.pool import shared_pool
 from flowlib.execution.serving import answers_in
+from flowlib.execution.warm import shared_pool
 from flowlib.execution.workers import Death
 from flowlib.store.files import Files
 
@@ -68,6 +68,8 @@ class Reply:
     death: Death | None = None
     held_bytes: int = 0
     """How much memory the call held that was ended for it."""
+    worker: str = ""
+    """Who did it."""
     trouble: str = ""
     """Why nothing was done: `storeless`, `too large`, or the versions of a worker that does not fit."""
 
@@ -161,15 +163,16 @@ class _Visit:
 
     def __init__(self, parcel: Parcel, is_batch: bool, cap_bytes: int | None) -> None:
         self._parcel, self._is_batch, self.cap_bytes = parcel, is_batch, cap_bytes
-        self._held_bytes = 0
+        self._held_bytes, self._worker = 0, ""
         self._replies: SimpleQueue[Reply] = SimpleQueue()
 
     def wait(self) -> Reply:
         """Return the reply once it is there."""
         return self._replies.get()
 
-    def message(self, known: set[str]) -> tuple[bytes, bool]:
+    def message(self, known: set[str], worker: str) -> tuple[bytes, bool]:
         """Return the parcel for a child that has had some parts of it."""
+        self._worker = f"{os.uname().nodename}:{os.getpid()}/{worker}"
         message = self._parcel.message(known)
         known.update(self._parcel.needs)
         return message, self._is_batch
@@ -177,7 +180,7 @@ class _Visit:
     def answered(self, answer: bytes, journal: int) -> None:
         """Take the answers of the child."""
         answers = tuple(answers_in(journal)) if self._is_batch else (answer,)
-        self._replies.put(Reply(answers=answers))
+        self._replies.put(Reply(answers=answers, worker=self._worker))
 
     def noted(self, wait: bytes, journal: int) -> bool:
         """Return whether something inside begins to wait."""
@@ -190,7 +193,8 @@ class _Visit:
     def died(self, death: Death, journal: int) -> None:
         """Reply with what had ended before the child died."""
         answers = tuple(answers_in(journal)) if self._is_batch and journal >= 0 else ()
-        self._replies.put(Reply(answers=answers, death=death, held_bytes=self._held_bytes))
+        reply = Reply(answers=answers, death=death, held_bytes=self._held_bytes, worker=self._worker)
+        self._replies.put(reply)
 
 
 _ENDED = Death(signal_number=15, exit_code=None, peak_bytes=0, is_ours=True)

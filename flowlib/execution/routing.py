@@ -61,7 +61,7 @@ class RoutedExecutor:
         waiting = tuple(batch.waiting)
         if not waiting:
             return
-        if not self._away and self._default is None and all(work.policy.executor is None for work in waiting):
+        if self._default is None and Job not in set(map(type, waiting)):  # the thousands of quick calls of most runs
             self._home.submit_batch(batch)
             return
         doors: dict[Executor, list[Call | Job]] = {}
@@ -97,7 +97,12 @@ class RoutedExecutor:
 
     def kill(self, node: NodeId, error: BaseException) -> bool:
         """End the job of a node, if it is where that is possible."""
-        return any(door.kill(node, error) for door in self._away.values())
+        return any(door.kill(node, error) for door in (*self._away.values(), self._home))
+
+    def replace_worker(self) -> None:
+        """Take one more job at once."""
+        for door in (self._home, *self._away.values()):
+            door.replace_worker()
 
     def wake(self) -> None:
         """Make a waiting `collect` return."""

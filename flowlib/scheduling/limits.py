@@ -41,6 +41,7 @@ class ReadyQueue:
         "_free_in",
         "_heap",
         "_held",
+        "_kept",
         "_parked",
         "_pool_of",
         "_size_of",
@@ -60,6 +61,8 @@ class ReadyQueue:
         """Sorted, the best last."""
         self._parked: dict[str, list[Rank]] = {name: [] for name in pools}
         self._pool_of: dict[NodeId, str] = {}
+        self._kept: dict[NodeId, list[tuple[int, str | None]]] = {}
+        """What jobs that cannot be stopped still use, by node: units, and the pool."""
 
     def resize(self, slots: int) -> None:
         """Set how many nodes may hold a slot at once; those that do keep theirs."""
@@ -157,8 +160,26 @@ class ReadyQueue:
 
     def release(self, node: NodeId) -> None:
         """Take back the slots of a node."""
-        self._free += self._held.pop(node, SLOT)
-        pool = self._pool_of.pop(node, None)
+        self._give_back(self._held.pop(node, SLOT), self._pool_of.pop(node, None))
+
+    def keep(self, node: NodeId) -> None:
+        """Leave the slots of a node to its job, which goes on without it; the node may take others."""
+        self._kept.setdefault(node, []).append((self._held.pop(node, SLOT), self._pool_of.pop(node, None)))
+
+    def is_kept(self, node: NodeId) -> bool:
+        """Whether a job goes on without its node."""
+        return node in self._kept
+
+    def return_kept(self, node: NodeId) -> None:
+        """Take back the slots of the job that has gone on longest without this node."""
+        kept = self._kept[node]
+        units, pool = kept.pop(0)
+        if not kept:
+            del self._kept[node]
+        self._give_back(units, pool)
+
+    def _give_back(self, units: int, pool: str | None) -> None:
+        self._free += units
         if pool is not None:
             self._free_in[pool] += 1
             if self._free_in[pool] > 0 and self._parked[pool]:

@@ -25,7 +25,6 @@ from flowlib.execution.worker import Worker
 from flowlib.hashing.identity import Identity
 from flowlib.ids import Key, NodeId
 from flowlib.store.memory import MemoryStore
-
 from tests.contracts.lent import CLUSTERS, lent_cluster, lent_threads, marked
 
 PATIENCE_S = 30.0
