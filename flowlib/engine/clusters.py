@@ -19,7 +19,7 @@ from flowlib.hashing.identity import Identity
 from flowlib.store.files import Files
 
 if TYPE_CHECKING:
-    from flowlib.execution.elsewhere import Cluster
+    from flowlib.execution.cluster import Cluster
     from flowlib.execution.onsite import Token
 
 

@@ -125,10 +125,8 @@ class Engine(Settling):
         self._keep_rest()
         facts, self._early = self._early, []
         facts += self._stop_facts()
-        if self._attempts:
-            facts += self._take(
-                self._executor.take_ended()
-            )  # what has ended did so in time, or says itself that it did not
+        if self._attempts:  # what has ended did so in time, or says itself that it did not
+            facts += self._take(self._executor.take_ended())
             facts += self._overtime.facts()
         if facts:
             return facts
@@ -142,9 +140,7 @@ class Engine(Settling):
         if self._batches:
             outcomes += self._batches.look(self._context.clock.monotonic())
         facts += self._take(outcomes)
-        if self._executor.capacity != self._capacity:
-            self._capacity = self._executor.capacity
-            facts.append(m.Resized(self._capacity))
+        facts += self._batches.resized()
         if self._context.stop.is_killed:
             raise KeyboardInterrupt
         self._ledger.commit_in_time()

@@ -56,14 +56,12 @@ class Settling:
     ) -> None:
         self.graph = graph
         self.targets = tuple(dict.fromkeys(graph.id_of(node) for node in targets))
-        self._capacity = executor.capacity
-        self.scheduler = Scheduler(self._capacity, decides=context.store is not None)
+        self.scheduler = Scheduler(executor.capacity, decides=context.store is not None)
         self.values = Values(graph, context.store, self.scheduler, frozenset(self.targets), planner.outputs)
         self._announcer = Announcer(graph, context.emitter, context.clock, context.first_id)
         self.recall = Recall(context, planner, self.values, self._announcer)
         self._ledger = Ledger(context.store, context.clock, self._announcer, context.identity, waits=not context.is_far)
-        self._expansions = Expansions(graph, context)
-        self._feeds = Feeds(graph, caching=context.store is not None)
+        self._expansions, self._feeds = Expansions(graph, context), Feeds(graph, caching=context.store is not None)
         self._attempts = Attempts(graph, context.clock, context.chance)
         self._jobs = Jobs(context, graph, planner, self.values, self._feeds, self._expansions, self._attempts)
         self._batches = Batches(executor, graph, self.values.plain_arguments)

@@ -10,17 +10,17 @@ Invariant: all state is touched by the thread of the run only; what comes from o
 Invariant: every order ends: with a reply, with an error of the cluster, or because nobody waits for it any more.
 """
 
-import copy
 import itertools
 import os
 import pickle
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol
+from typing import Any
 
-from flowlib.errors import CannotSend, ClusterTrouble, FlowError, error_text
+from flowlib.errors import ClusterTrouble
 from flowlib.execution.base import Batch, Call, Job, Outcome
+from flowlib.execution.cluster import Cluster, WorkerLost, as_trouble, too_large, wishes_of
 from flowlib.execution.errands import cannot_get_there, cap_of, died, too_much
 from flowlib.execution.onsite import MOST_BYTES, Order, Reply, Token
 from flowlib.execution.parcel import Packer
@@ -34,42 +34,6 @@ MOST_LOST = 3
 
 _MOST_TIMES = 5
 """How often one job is packed anew because something was missing."""
-
-Told = Callable[[bytes | BaseException], None]
-"""What a cluster calls with the reply to an order, or with why there is none. From any thread, once."""
-
-
-class WorkerLost(Exception):
-    """An order went down with a worker, or several one after the other, and may be given to another one."""
-
-    def __init__(self, text: str, n_lost: int = 1) -> None:
-        super().__init__(text)
-        self.n_lost = n_lost
-
-
-class Cluster(Protocol):
-    """Carries orders to workers. Its methods are called in the thread of the run."""
-
-    name: str
-    """What people call it."""
-    is_here: bool
-    """Whether its workers are processes of this program, in the same surroundings."""
-
-    def capacity(self) -> int:
-        """Return how many orders it carries out at once."""
-
-    def send(self, order: Order, wishes: Mapping[str, float], told: Told) -> None:
-        """Give an order to a worker that has what it wishes for: amounts by the name of the resource.
-
-        Raises:
-            ClusterTrouble: No worker has, or the cluster is gone.
-        """
-
-    def end(self, ticket: str) -> bool:
-        """End an order; nobody waits for its reply. False if it has begun and cannot be ended."""
-
-    def close(self) -> None:
-        """Let go of the cluster; one that was started for the run is stopped."""
 
 
 class ElsewhereExecutor:
@@ -283,7 +247,7 @@ class ElsewhereExecutor:
 
     def _fail(self, errand: "_Errand", error: BaseException) -> None:
         for call in errand.calls:
-            self.outbox.put(_ended(call, _as_trouble(error, call, self.cluster.name)))
+            self.outbox.put(_ended(call, as_trouble(error, call, self.cluster.name)))
 
     def _replied(self, errand: "_Errand", reply: Reply) -> None:
         if reply.trouble == "storeless":
@@ -392,33 +356,8 @@ class _Answer:
         self.take_done = take
 
 
-def wishes_of(call: Job | Call) -> Mapping[str, float]:
-    """Return what a call wants of its worker: amounts by the name of the resource."""
-    return getattr(getattr(call.policy, "resources", None), "amounts", {})
-
-
-def too_large(call: Job | Call, what: str, terms: Terms) -> CannotSend:
-    """Return the error of a call whose message would be too large."""
-    hint = (
-        "Pass what it is made from (a path, a configuration), or keep it in a cache directory that every worker sees."
-    )
-    if terms.root is not None:
-        hint = "Let the task be cached: then its values go through the cache directory, which the workers see."
-    facts = {"limit": f"{MOST_BYTES // 1_000_000} MB in one message"}
-    return CannotSend(f"{what} too large to be sent with task {call.task.name!r}.", facts, hint)
-
-
 def _ended(call: Job | Call, error: BaseException) -> Outcome:
     if isinstance(call, Job):
         return Outcome(call.node, error)
     call.error = error
     return call
-
-
-def _as_trouble(error: BaseException, call: Job | Call, cluster: str) -> BaseException:
-    """Return an error for one call: of what happened to the cluster, not of the task."""
-    if isinstance(error, FlowError):
-        return copy.copy(error)
-    facts = {"reason": f"{type(error).__name__}: {error_text(error)[:500]}"}
-    hint = "The task itself may be fine. Look at the cluster's own log, then run again: finished results are kept."
-    return ClusterTrouble(f"Task {call.task.name!r} came back from {cluster} without a result.", facts, hint)

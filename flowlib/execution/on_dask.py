@@ -21,7 +21,7 @@ from distributed.scheduler import KilledWorker
 from flowlib.clock import SystemClock
 from flowlib.config import n_cpus
 from flowlib.errors import ClusterTrouble, error_text
-from flowlib.execution.elsewhere import Told, WorkerLost
+from flowlib.execution.cluster import Told, WorkerLost
 from flowlib.execution.handshake import compare, needed, probe
 from flowlib.execution.onsite import Order, end, perform
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from flowlib.errors import ClusterTrouble, error_text
 from flowlib.execution.base import Batch, Call, Job, Outcome
-from flowlib.execution.elsewhere import Told
+from flowlib.execution.cluster import Told
 from flowlib.execution.onsite import Order, Reply, refusal, told_in_size
 from flowlib.execution.quick import Unbegun, perform_batch
 from flowlib.execution.remote import Remote

@@ -92,8 +92,7 @@ class Remote:
         needs, parts, packed, variables = pickle.loads(message)
         body: Body = pickle.loads(packed)
         try:
-            held = self._prepare(needs, parts)
-            set_variables(variables)
+            held = self._prepare(needs, parts, variables)
             return self._call(held, held.goods[body.goods], body)
         except _Wanting as wanting:
             return wanting.wants
@@ -108,8 +107,7 @@ class Remote:
         needs, parts, packed, variables = pickle.loads(message)
         rows: Sequence[Row] = pickle.loads(packed)
         try:
-            held = self._prepare(needs, parts)
-            set_variables(variables)
+            held = self._prepare(needs, parts, variables)
         except _Wanting as wanting:
             note(pickle.dumps(wanting.wants, protocol=5))
             return
@@ -145,7 +143,7 @@ class Remote:
 
     # ---- terms and goods
 
-    def _prepare(self, needs: Sequence[str], parts: Mapping[str, bytes]) -> _Held:
+    def _prepare(self, needs: Sequence[str], parts: Mapping[str, bytes], variables: Mapping[str, Any]) -> _Held:
         """Return what is held of a run, with terms and goods in it."""
         terms_name, *goods_names = needs
         held = self._runs.get(terms_name)
@@ -157,6 +155,7 @@ class Remote:
                 self._runs.popitem(last=False)
         self._runs.move_to_end(terms_name)
         self._move_to(held.terms.place)
+        set_variables(variables)
         unknown = tuple(name for name in goods_names if name not in held.goods and name not in parts)
         if unknown:
             raise _Wanting(Wants(unknown=unknown))
