@@ -22,10 +22,15 @@ def lent_threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(4)
 
 
+def new_processes() -> ProcessPoolExecutor:
+    """Return a pool of processes, started afresh: a fork of a program with threads may hang."""
+    return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
+
+
 @cache
 def lent_processes() -> ProcessPoolExecutor:
-    """Return a pool of processes, started afresh: a fork of a program with threads may hang."""
-    pool = ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
+    """Return a pool of processes that many tests use."""
+    pool = new_processes()
     atexit.register(pool.shutdown)
     return pool
 
