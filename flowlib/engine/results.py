@@ -8,11 +8,10 @@ from flowlib.errors import InternalError
 from flowlib.execution.base import Outcome
 from flowlib.graph.node import Node
 from flowlib.ids import Digest
-from flowlib.planning.key import CallKey, previews
-from flowlib.store.base import Entry
+from flowlib.planning.key import CallKey
+from flowlib.planning.previews import texts
+from flowlib.store.base import NO_FLAGS, Entry
 from flowlib.sweep.failed import Failed
-
-NO_FLAGS: frozenset[str] = frozenset()
 
 
 def entry_of(
@@ -48,8 +47,7 @@ def entry_of(
         task=node._fl_task.name,
         output=outcome.digest,
         payload=outcome.payload,
-        parts=call.parts,
-        previews=previews(node),
+        parts=call.details(texts(node)),
         run=context.run,
         created_at=now,
         duration_s=outcome.duration_s,
