@@ -14,7 +14,7 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False  # as in `typing`, whose import would cost more than all the rest of this file
 if TYPE_CHECKING:
-    from flowlib.api import arun, digest, plan, run, start, why
+    from flowlib.api import arun, plan, run, start, why
     from flowlib.config import configure
     from flowlib.engine.handle import Run
     from flowlib.errors import (
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from flowlib.graph.task import Task, eager, task
     from flowlib.hashing.canonical import Ignore, register_digest
     from flowlib.hashing.file import Dir, File
+    from flowlib.hashing.identity import digest
     from flowlib.planning.explain import Explanation
     from flowlib.planning.preview import Plan
     from flowlib.sweep.distributions import choice, logspace, loguniform, randint, uniform
@@ -74,7 +75,7 @@ if TYPE_CHECKING:
     from flowlib.sweep.space import Space, axis, cases, grid, sample, seeds, zipped
 
 _HOMES = {
-    "api": "arun digest plan run start why",
+    "api": "arun plan run start why",
     "config": "configure",
     "engine.handle": "Run",
     "errors": (
@@ -85,6 +86,7 @@ _HOMES = {
     "graph.policy": "Pool",
     "graph.task": "Task eager task",
     "hashing.canonical": "Ignore register_digest",
+    "hashing.identity": "digest",
     "hashing.file": "Dir File",
     "planning.explain": "Explanation",
     "planning.preview": "Plan",

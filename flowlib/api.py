@@ -15,14 +15,15 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, overload
 
-from flowlib.config import ProgressMode, load_settings, wants_no_color
+import attrs
+
+from flowlib.config import ProgressMode, wants_no_color
 from flowlib.engine.context import is_inside_run
 from flowlib.engine.run import Cache, RunOptions, execute, options_from, unforced
 from flowlib.errors import FlowWarning
 from flowlib.events import Event, Noticed, Observer
 from flowlib.graph.args import targets_of
 from flowlib.graph.graph import Graph
-from flowlib.ids import Digest
 
 if TYPE_CHECKING:
     from flowlib.engine.handle import Run
@@ -39,7 +40,7 @@ class RunKeywords(TypedDict, total=False):
     """The options of a run, as type checkers see them; `run` says what they mean."""
 
     workers: int | None
-    executor: Literal["threads", "inline"] | None
+    executor: Literal["threads", "processes", "inline"] | None
     cache: Cache
     on_error: OnErrorWord | None
     progress: ProgressMode | None
@@ -75,7 +76,7 @@ def run(
     target: Any,
     *,
     workers: int | None = None,
-    executor: Literal["threads", "inline"] | None = None,
+    executor: Literal["threads", "processes", "inline"] | None = None,
     cache: Cache = None,
     on_error: OnErrorWord | None = None,
     progress: ProgressMode | None = None,
@@ -225,22 +226,6 @@ def why(target: object, *, cache: Cache = None, force: Collection[str] = ()) -> 
     return next((explanation for explanation in found if explanation.word != "cached"), found[0])
 
 
-def digest(value: object) -> Digest:
-    """Return the digest of a value: equal for equal content in any process, different for any difference.
-
-    Raises:
-        Undigestible: A part of the value has no stable digest; the error names the path to it.
-
-    >>> digest({"a": 1, "b": 2.0}) == digest({"b": 2.0, "a": 1})
-    True
-    >>> digest(1) == digest(True)
-    False
-    """
-    from flowlib.hashing.identity import digest
-
-    return digest(value)
-
-
 def _options(
     target: object,
     settings: Mapping[str, Any],
@@ -250,19 +235,10 @@ def _options(
     force: Collection[str],
     observers: Sequence[Observer],
 ) -> tuple[RunOptions, _Warner]:
-    mode = load_settings({"progress": settings["progress"]}).progress
-    display = _display(target, mode)
+    options = options_from(settings, cache=cache, deadline_s=deadline, tags=_words(tags), force=_words(force))
+    display = _display(target, options.settings.progress)
     warner = _Warner()
-    watching = (*observers, warner if display is None else display)
-    options = options_from(
-        settings,
-        cache=cache,
-        observers=watching,
-        deadline_s=deadline,
-        tags=_words(tags),
-        force=_words(force),
-    )
-    return options, warner
+    return attrs.evolve(options, observers=(*observers, warner if display is None else display)), warner
 
 
 def _warn_unforced(target: object, force: Collection[str]) -> None:

@@ -1,5 +1,7 @@
 """The only reader of time. Everything else is handed a `Clock`, so that tests can hold one still."""
 
+import resource
+import sys
 import time
 from typing import Protocol
 
@@ -19,6 +21,13 @@ class SystemClock:
 
     now = staticmethod(time.time)
     monotonic = staticmethod(time.perf_counter)
+
+
+def n_times_given_up() -> int:
+    """Return how often the calling thread has given up the processor by itself; 0 where the system does not count it."""
+    if sys.platform != "linux":
+        return 0
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
 
 class FrozenClock:

@@ -4,6 +4,7 @@ The only reader of the environment. Settings are read once at a door and passed 
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -22,8 +23,8 @@ class Settings:
     cache: str | bool = True
     """A directory, True for `.flowlib/` in the project, or False for no cache."""
     workers: int = 0
-    """Jobs at once; 0 chooses from the machine: CPUs + 4, at most 32."""
-    executor: Literal["threads", "inline"] = "threads"
+    """Jobs at once; 0, which only stands here, chooses from the machine: CPUs + 4, at most 32; for processes the CPUs."""
+    executor: Literal["threads", "processes", "inline"] = "threads"
     on_error: Literal["stop", "continue", "keep"] = "stop"
     progress: ProgressMode = "auto"
     max_nodes: int = 1_000_000
@@ -42,16 +43,30 @@ class Settings:
     @property
     def n_workers(self) -> int:
         """Jobs at once, resolved."""
-        return self.workers or min(32, (os.cpu_count() or 1) + 4)
+        if self.workers or self.executor == "processes":
+            return self.n_processes
+        return min(32, (os.cpu_count() or 1) + 4)
+
+    @property
+    def n_processes(self) -> int:
+        """Processes at once, resolved."""
+        return self.workers or n_cpus()
 
 
 _NAMES = frozenset(field.name for field in attrs.fields(Settings))
 _ENVIRONMENT_ONLY = frozenset({"cache_key"})
 _WORDS: dict[str, tuple[object, ...]] = {
-    "executor": ("threads", "inline"),
+    "executor": ("threads", "processes", "inline"),
     "on_error": ("stop", "continue", "keep"),
     "progress": (True, False, "auto", "terminal", "notebook", "plain"),
     "fsync": ("off", "batch", "full"),
+}
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "cache": ((str, bool, os.PathLike), "Give a directory, true or false."),
+    "strict": ((bool,), "Give true or false."),
+    "log": ((bool,), "Give true or false."),
+    "state_dir": ((str,), "Give a directory."),
+    "cache_key": ((str,), "Give a text."),
 }
 _BOOLEANS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
@@ -138,6 +153,11 @@ def state_directory(settings: Settings) -> Path:
     return Path(base).expanduser() / "flowlib"
 
 
+def n_cpus() -> int:
+    """Return how many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def wants_no_color() -> bool:
     """Whether the user asked for plain text (https://no-color.org)."""
     return bool(os.environ.get("NO_COLOR"))
@@ -148,25 +168,57 @@ def environment() -> Mapping[str, str]:
     return dict(os.environ)
 
 
+def take_environment(variables: Mapping[str, str]) -> None:
+    """Make the environment of this process what it is in another one."""
+    for name in os.environ.keys() - variables.keys():
+        del os.environ[name]
+    os.environ.update({name: value for name, value in variables.items() if os.environ.get(name) != value})
+
+
+def scratch_directory() -> Path:
+    """Return where the system wants temporary files."""
+    import tempfile
+
+    return Path(tempfile.gettempdir())
+
+
 def _from_project(root: Path) -> dict[str, Any]:
+    """Return what the project's own file says. A file that does not name flowlib is for other tools to complain about."""
     path = root / "pyproject.toml"
     try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError):
-        return {}  # no project file, or one that its own tools will complain about
-    if "flowlib" not in text:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return {}
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error), "Make it readable.") from None
+    if b"flowlib" not in data:
         return {}
     import tomllib
 
     try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        return {}
-    table = document.get("tool", {}).get("flowlib", {})
+        document = tomllib.loads(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise _unreadable(path, "it is not UTF-8", "Save it as UTF-8.", line) from None
+    except tomllib.TOMLDecodeError as error:
+        reason, _, place = str(error).partition(" (at ")
+        number = re.match(r"line (\d+)", place)
+        line = int(number[1]) if number else data.rstrip().count(b"\n") + 1  # "at end of document"
+        raise _unreadable(path, reason, "Correct it: settings for flowlib may stand there.", line) from None
+    table: Any = document
+    for name in ("tool", "flowlib"):
+        table = table.get(name, {})
+        if not isinstance(table, dict):
+            raise _unreadable(path, f"{name!r} is {table!r:.40}, not a table", "Write: [tool.flowlib]")
     where = f"[tool.flowlib] in {path.name}"
     for name in _ENVIRONMENT_ONLY & table.keys():
         raise ConfigError(f"{name!r} must not be written into a file.", {"found in": where}, "Set FLOWLIB_CACHE_KEY.")
     return _checked(table, where)
+
+
+def _unreadable(path: Path, reason: str, hint: str, line: int | None = None) -> ConfigError:
+    place = f"{path}:{line}" if line else str(path)
+    return ConfigError("The project's settings cannot be read.", {"file": place, "reason": reason}, hint)
 
 
 def _from_environment() -> dict[str, Any]:
@@ -196,6 +248,10 @@ def _checked(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
         if name in _WORDS and not any(value is word or (type(value) is str and value == word) for word in _WORDS[name]):
             known = ", ".join(str(word) for word in _WORDS[name])
             raise ConfigError(f"Setting {name} cannot be {value!r}.", {"found in": where}, f"Known: {known}.")
-        if name in ("workers", "max_nodes") and (type(value) is not int or value < 0):
-            raise ConfigError(f"Setting {name} cannot be {value!r}.", {"found in": where}, "Give a whole number.")
+        if name in ("workers", "max_nodes") and (type(value) is not int or value < 1):
+            hint = "Give a whole number from 1 on."
+            raise ConfigError(f"Setting {name} cannot be {value!r}.", {"found in": where}, hint)
+        kinds, hint = _KINDS.get(name, ((object,), ""))
+        if not isinstance(value, kinds):
+            raise ConfigError(f"Setting {name} cannot be {value!r:.60}.", {"found in": where}, hint)
     return dict(settings)

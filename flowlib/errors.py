@@ -12,6 +12,9 @@ FlowError
 ├── ExpansionLimit (RecursionError)    tasks keep returning new nodes
 ├── SweepFailed (RuntimeError)         several nodes failed
 ├── RunStopped (RuntimeError)          a result was asked of a run that was cancelled
+├── WorkerDied (RuntimeError)          the process of a task ended under it
+├── CannotSend (TypeError)             a task, an argument or a result that cannot go to another process
+├── Untransferable (RuntimeError)      stands for an exception that cannot travel between processes
 ├── FileMissing (FileNotFoundError)    a declared file does not exist
 ├── StoreTrouble (OSError)             the cache directory cannot be used
 ├── ConfigError (ValueError)           unknown or malformed configuration
@@ -126,6 +129,60 @@ class RunStopped(FlowError, RuntimeError):
     """A value was asked of a run that was cancelled before it was computed."""
 
 
+class WorkerDied(FlowError, RuntimeError):
+    """The process in which a task ran ended before the task did: a signal, `os._exit`, no memory.
+
+    `signal` is its number, 0 if it was none; `exit_code` is None if it was one. `peak_bytes` is the most memory it held.
+    """
+
+    def __init__(self, *, task: str, signal_number: int, exit_code: int | None, peak_bytes: int) -> None:
+        how = f"was killed by {_signal_name(signal_number)}" if signal_number else f"exited with code {exit_code}"
+        facts = {"process": how}
+        if peak_bytes:
+            facts["peak memory"] = f"{peak_bytes / 1e6:.0f} MB"
+        super().__init__(f"The process of task {task!r} died.", facts, _death_hint(signal_number))
+        self.signal_number = signal_number
+        self.exit_code = exit_code
+        self.peak_bytes = peak_bytes
+
+
+def _signal_name(number: int) -> str:
+    import signal
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _death_hint(signal_number: int) -> str:
+    import signal
+
+    if signal_number == signal.SIGKILL:
+        return "If nobody killed it, the system may have run out of memory: give the task less to hold, or run fewer at once."
+    if signal_number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGABRT, signal.SIGFPE):
+        return "Compiled code that the task calls has crashed; faulthandler shows where when the task runs alone."
+    return "The task, or something it called, ended the process; let it return or raise instead."
+
+
+class CannotSend(FlowError, TypeError):
+    """A task, an argument or a result cannot be sent to another process."""
+
+
+class Untransferable(FlowError, RuntimeError):
+    """Stands for an exception that cannot travel between processes. `type_name` and `message` say what it was."""
+
+    def __init__(self, *, type_name: str, message: str, reason: str) -> None:
+        super().__init__(
+            f"{type_name}: {message}",
+            {"reason": f"the exception itself cannot be sent between processes ({reason})"},
+            'Give its class picklable attributes, or the task executor="threads", to catch it by its type.',
+        )
+        self.type_name = type_name
+        self.message = message
+        self.reason = reason
+
+
 class FileMissing(FlowError, FileNotFoundError):
     """A file or directory that a pipeline declares does not exist."""
 
@@ -156,6 +213,18 @@ class InternalError(FlowError, RuntimeError):
 
 class FlowWarning(UserWarning):
     """Something a run could not do, though it returned its result: told once per cause."""
+
+
+def error_text(error: object) -> str:
+    """Return the text of an error whose class may refuse to give one. Never raises.
+
+    >>> error_text(KeyError("x"))
+    "'x'"
+    """
+    try:
+        return str(error)
+    except BaseException as broken:  # a `__str__` of the user's own may do anything; the failure must still be told
+        return f"(its message raised {type(broken).__name__})"
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:

@@ -36,7 +36,7 @@ KNOTS = {  # (importer, imported): why this one edge may close a circle
 ANYWHERE = {"attrs"}
 HOMES = {  # third party -> the modules that may name it
     "xxhash": {"hashing.digest"},
-    "cloudpickle": {"store.codec*", "execution.worker"},
+    "cloudpickle": {"store.codec*", "execution.picklers"},
     "diskcache": {"store.index"},
     "loguru": {"engine.observe"},
     "rich": {"views.*"},
@@ -44,7 +44,7 @@ HOMES = {  # third party -> the modules that may name it
     "IPython": {"notebook", "views.*"},
 }
 RECOGNISED = {"numpy", "pandas", "polars", "pyarrow", "torch", "scipy", "pydantic", "safetensors", "matplotlib"}
-FILE_HOMES = {"store.files", "hashing.file", "hashing.source", "history.log", "config", "cli.*"}
+FILE_HOMES = {"store.files", "hashing.file", "hashing.source", "history.log", "config", "cli.*", "execution.proctree"}
 FILE_CALLS = {
     "os": {"open", "replace", "rename", "remove", "unlink", "mkdir", "makedirs", "rmdir", "link", "symlink", "chmod"},
     "io": {"open"},

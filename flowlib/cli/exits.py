@@ -17,6 +17,7 @@ class Exit(IntEnum):
     INVALID = 4
     WORK_TO_DO = 5
     CACHE = 6
+    OUTPUT = 7
     INTERRUPTED = 130
 
 
@@ -28,6 +29,7 @@ MEANINGS: Mapping[Exit, str] = {
     Exit.INVALID: "the pipeline is not valid",
     Exit.WORK_TO_DO: "`plan --check` found work to do",
     Exit.CACHE: "the cache cannot be used, or `cache verify` found damage",
+    Exit.OUTPUT: "the output could not be written",
     Exit.INTERRUPTED: "interrupted",
 }
 

@@ -17,7 +17,7 @@ Tokens = Annotated[tuple[str, ...], Parameter(parse=False)]
 
 Workers = Annotated[int | None, Parameter(name="--workers", help="Jobs at once; CPUs + 4, at most 32.", group=OWN)]
 Executor = Annotated[
-    Literal["threads", "inline"] | None,
+    Literal["threads", "processes", "inline"] | None,
     Parameter(name="--executor", help="Where tasks run: threads, or one after the other in this one.", group=OWN),
 ]
 Cache = Annotated[

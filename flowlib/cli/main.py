@@ -43,14 +43,36 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # a value may hold what the terminal cannot show
     own, rest = _split(words)
     try:
-        return int(_dispatch(own, rest))
+        code = _told(own, rest)
+        sys.stdout.flush()
+        return code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at its end
+        _drop_output()
         return _PIPE_CLOSED
+    except OSError as error:
+        if error.filename is not None:  # a stream has none
+            raise
+        _drop_output()
+        return tell(Ended(Exit.OUTPUT, _unwritten(error)), as_json=False)
+
+
+def _told(own: list[str], rest: list[str]) -> int:
+    try:
+        return int(_dispatch(own, rest))
     except Ended as ended:
         return tell(ended, as_json="--json" in own)
     except (FlowError, KeyboardInterrupt) as error:
         return tell(Ended(_code_of(error), error), as_json="--json" in own)
+
+
+def _drop_output() -> None:
+    """Let what standard output did not take go nowhere, else the interpreter complains at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _unwritten(error: OSError) -> UsageError:
+    reason = error.strerror or str(error)
+    return UsageError("The output cannot be written.", {"reason": reason}, "What was computed is kept; run it again.")
 
 
 def _open_closed_streams() -> None:

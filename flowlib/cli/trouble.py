@@ -3,6 +3,7 @@
 Invariant: no frame of flowlib or of the import machinery is shown, unless there is no other.
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -28,9 +29,11 @@ def tell(ended: Ended, *, as_json: bool) -> int:
         The exit code.
     """
     if isinstance(ended.error, KeyboardInterrupt):
-        print("interrupted: what had finished is kept; run again to go on from here", file=sys.stderr)
+        text = "interrupted: what had finished is kept; run again to go on from here"
     else:
-        print(_headed(error_text(ended.error)), file=sys.stderr)
+        text = _headed(error_text(ended.error))
+    with contextlib.suppress(OSError):  # nobody can be told, and the code says the rest
+        print(text, file=sys.stderr)
     if as_json:
         print(json.dumps(error_document(ended)))
     return int(ended.code)

@@ -9,6 +9,7 @@ from types import CodeType
 
 from flowlib.clock import Clock
 from flowlib.engine.observe import Emitter
+from flowlib.errors import error_text
 from flowlib.events import (
     Call,
     NodeCached,
@@ -159,7 +160,7 @@ class Announcer:
                 node=self._id(number),
                 task=node._fl_task.name,
                 error_type=type(outcome.error).__name__,
-                message=(str(outcome.error).splitlines() or [""])[0][:500],
+                message=(error_text(outcome.error).splitlines() or [""])[0][:500],
                 duration_s=outcome.duration_s,
                 worker=outcome.worker,
                 label=node._fl_label,

@@ -6,12 +6,18 @@ call among quick ones delays the others by a few hundredths of a second, whateve
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from flowlib.engine.pace import Pace
-from flowlib.execution.base import Batch, Call, Executor, Job, Outcome
-from flowlib.graph.args import ATOMS
+from flowlib.execution.base import Batch, Call, Executor, Gather, Job, Outcome
+from flowlib.execution.quick import is_small
 from flowlib.graph.graph import Graph
+from flowlib.graph.node import Node
 from flowlib.scheduling.messages import Paced
+
+_MANY = 256
+_SEEN = 64
+"""Of many outcomes that come at once, so many tell the pace."""
 
 LOOK_S = 0.02
 """How often batches that are under way are looked at."""
@@ -20,9 +26,9 @@ LOOK_S = 0.02
 class Batches:
     """The batches of one run, and what is known of the pace of its tasks."""
 
-    def __init__(self, executor: Executor, graph: Graph) -> None:
-        self._executor, self._nodes = executor, graph.nodes
-        self._pace = Pace()
+    def __init__(self, executor: Executor, graph: Graph, gather: Gather | None = None) -> None:
+        self._executor, self._nodes, self._gather = executor, graph.nodes, gather
+        self._pace = Pace(share_interpreter=executor.makes_calls_here)
         self._under_way: dict[Batch, int] = {}
         """How many calls each had waiting when it was last looked at."""
         self._looked_at = 0.0
@@ -31,15 +37,20 @@ class Batches:
     def __bool__(self) -> bool:
         return bool(self._under_way)
 
-    def submit(self, calls: list[Call | Job]) -> None:
-        """Hand calls to one worker."""
-        batch = Batch(calls)
+    def submit(self, calls: list[Call | Job], made: dict[Node, Any] | None = None) -> None:
+        """Hand calls to one worker.
+
+        Args:
+            calls: What to make, in order.
+            made: Where the values go that later ones of them ask for; None if none does.
+        """
+        batch = Batch(calls, made, self._gather)
         self._under_way[batch] = len(calls)
         self._executor.submit_batch(batch)
 
-    def perform(self, calls: list[Call | Job]) -> list[Outcome]:
-        """Make calls now, in the thread of the engine."""
-        batch = Batch(calls)
+    def perform(self, calls: list[Call | Job], made: dict[Node, Any] | None = None) -> list[Outcome]:
+        """Make calls now, in the thread of the engine. Arguments as for `submit`."""
+        batch = Batch(calls, made, self._gather)
         self._executor.perform_batch(batch)
         return batch.take_done()
 
@@ -77,6 +88,8 @@ class Batches:
             ended += batch.take_done()  # after that: of what is left in the batch, at most one call is under way
             if not n_waiting:
                 del self._under_way[batch]
+                if batch.has_waited:
+                    self._pace.waits(batch.task)
             elif is_stuck:
                 del self._under_way[batch]
                 self._spread(held_up)
@@ -92,12 +105,12 @@ class Batches:
     def learn(self, outcomes: Sequence[Outcome]) -> list[Paced]:
         """Learn from what calls took and gave; return what the scheduler has to know."""
         durations_s: dict[str, list[float]] = {}
-        for outcome in outcomes:
+        for outcome in outcomes if len(outcomes) < _MANY else outcomes[:: len(outcomes) // _SEEN]:
             node = self._nodes[outcome.node]
-            if node._fl_policy.executor == "inline":
+            if node._fl_policy.executor == "inline" or (type(outcome) is Call and outcome.is_returned):
                 continue  # the engine makes them itself, and has to come back to everything else after each
             task = node._fl_task.name
-            if type(outcome.value) not in ATOMS:
+            if not is_small(outcome.value):
                 self._pace.gave_value(task)
             found = durations_s.get(task)
             if found is None:

@@ -4,7 +4,7 @@ Invariant: a lease is given back only after the entry it protects has been commi
 """
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from flowlib.clock import Clock
 from flowlib.engine.announce import Announcer
@@ -15,6 +15,9 @@ from flowlib.store.base import Entry, Holder, Lease, Mark, Store
 
 FLUSH_S = 0.05
 """Longest time a finished result stays uncommitted."""
+
+_RENEWED_AFTER = 16
+"""Questions after which the moment before the look-ups is noted anew: once the process is alone, that makes them cheap."""
 
 
 class Ledger:
@@ -31,14 +34,17 @@ class Ledger:
         self._holder = Holder()
         self._mark: Mark | None = None
         """A moment before the look-ups of all that has been claimed since."""
+        self._n_asked = 0
         self._uncommitted: list[NodeId] = []
+        self._committing: list[NodeId] = []
+        self._is_committed: Callable[[], bool] = bool
         self._first_at = 0.0
         self._texts_kept: set[str] = set()
 
     @property
     def has_uncommitted(self) -> bool:
         """Whether there is something to commit."""
-        return bool(self._uncommitted)
+        return bool(self._uncommitted or self._committing)
 
     def claim(self, number: NodeId, key: Key) -> NodeId | None:
         """Note that a node computes a key; return the node of this run that already does, if any."""
@@ -57,9 +63,15 @@ class Ledger:
 
     def stored_meanwhile(self, keys: Sequence[Key]) -> Collection[Key]:
         """Return those of some leased keys that another run stored between our look-up and our lease."""
-        if self._store is None or not keys or (self._mark is not None and not self._store.others_since(self._mark)):
+        if self._store is None or not keys:
             return ()
-        return self._store.find(keys)
+        self._n_asked += 1
+        fresh = self._store.mark(self._holder) if self._n_asked % _RENEWED_AFTER == 0 else None
+        if self._mark is None or self._store.others_since(self._mark):
+            return self._store.find(keys)
+        if fresh is not None:
+            self._mark = fresh  # nothing has happened between the two
+        return ()
 
     def take_lease(self, number: NodeId, key: Key) -> bool:
         """Get the right to compute a key; False while another run holds it."""
@@ -115,22 +127,34 @@ class Ledger:
             self.release(number)
 
     def commit_in_time(self) -> None:
-        """Commit if the oldest uncommitted result has waited long enough."""
-        if self._uncommitted and self._clock.monotonic() - self._first_at >= FLUSH_S:
-            self.commit()
+        """Begin a commit if the oldest uncommitted result has waited long enough; see to the one that is going on."""
+        if self._store is None:
+            return
+        if self._committing:
+            self._end_commit(self._store)
+        elif self._uncommitted and self._clock.monotonic() - self._first_at >= FLUSH_S:
+            self._committing, self._uncommitted = self._uncommitted, []
+            self._is_committed = self._store.flush_soon()
+            self._end_commit(self._store)
+
+    def _end_commit(self, store: Store) -> None:
+        if self._is_committed():
+            numbers, self._committing = self._committing, []
+            self._release_committed(numbers, store)
+            self._tell(store)
 
     def commit(self) -> None:
         """Commit what is finished, give its leases back, and tell what the store had to say."""
         if self._store is None:
             return
         self._store.flush()
-        self._release_committed(self._store)
-        for kind, message in self._store.take_notices():
-            self._announcer.notice(kind, message)
+        numbers, self._committing, self._uncommitted = self._committing + self._uncommitted, [], []
+        self._release_committed(numbers, self._store)
+        self._tell(self._store)
 
-    def _release_committed(self, store: Store) -> None:
+    def _release_committed(self, numbers: Iterable[NodeId], store: Store) -> None:
         leases = []
-        for number in self._uncommitted:
+        for number in numbers:
             key = self._key_of.pop(number, None)
             if key is not None:
                 del self._computing[key]
@@ -138,4 +162,7 @@ class Ledger:
             if lease is not None:
                 leases.append(lease)
         store.release_many(leases)
-        self._uncommitted.clear()
+
+    def _tell(self, store: Store) -> None:
+        for kind, message in store.take_notices():
+            self._announcer.notice(kind, message)

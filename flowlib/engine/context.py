@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
@@ -96,10 +96,16 @@ class RunContext:
     inner_calls: dict[NodeId, InnerCalls] = attrs.field(factory=dict)
     """The inner calls of those calls of this run that made any and have not been kept yet."""
     is_inner: bool = False
+    is_away: bool = False
+    """Whether the run is in a worker process, for which there are no other processes."""
     first_id: int = 0
     """Where this run's node ids start in the event stream."""
     inner_ids: Iterator[int] = attrs.field(factory=lambda: itertools.count(_INNER_IDS, _INNER_IDS))
     """Hands out `first_id` to runs inside tasks."""
+
+    def opened(self) -> "RunContext":
+        """Return this; what stands for a run of another process is opened here."""
+        return self
 
     def write_log(self) -> None:
         """Write what has happened to the log, where other processes read it; what it could not write is told once."""
@@ -142,8 +148,22 @@ def is_inside_run() -> bool:
     return current_run.get() is not None
 
 
-current_run: ContextVar[RunContext | None] = ContextVar("flowlib_current_run", default=None)
+class Surroundings(Protocol):
+    """The run that code is inside of, or what stands for it in another process."""
+
+    def opened(self) -> RunContext:
+        """Return the parts of the run."""
+
+
+current_run: ContextVar[Surroundings | None] = ContextVar("flowlib_current_run", default=None)
 """The run whose task is being executed in this thread or coroutine, if any."""
+
+
+def surrounding_run() -> RunContext | None:
+    """Return the parts of the run whose task is being executed in this thread or coroutine, if any."""
+    run = current_run.get()
+    return None if run is None else run.opened()
+
 
 if hasattr(
     os, "register_at_fork"

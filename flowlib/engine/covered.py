@@ -8,7 +8,7 @@ Invariant: whatever an `InnerCalls` knows, those around it know, too. Everything
 in single operations on dicts, because the threads of a task may add at the same time.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Optional
 
 from flowlib.errors import FlowError
@@ -80,6 +80,18 @@ class InnerCalls:
         while calls is not None and not calls._is_refused:
             calls._is_refused = True
             calls = calls._around
+
+    def report(self) -> tuple[dict[str, Digest], list[Task[..., Any]], bool]:
+        """Return the files, the tasks, and whether the outer result must not be stored: for another process."""
+        return self._files.copy(), [*self._tasks.copy().values()], self._is_refused
+
+    def absorb(self, files: Mapping[str, Digest], tasks: Iterable[Task[..., Any]], is_refused: bool) -> None:
+        """Add what was reported by another process."""
+        for task in tasks:
+            self._add_task(task)
+        self.add_files(files.items())
+        if is_refused:
+            self.refuse()
 
     def _add_task(self, task: Task[..., Any]) -> None:
         calls: InnerCalls | None = self

@@ -7,6 +7,7 @@ engine holds digests, keys and the few values that are still needed; what is sto
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 from flowlib.engine.batches import LOOK_S
 from flowlib.engine.commit import FLUSH_S
@@ -56,8 +57,6 @@ class Engine(Settling):
         self._blocked = Blocked(self._ledger, executor, context.circles, context.chain)
         self._held_back: list[NodeId] = []
         self._is_stopping = False
-        self._early: list[m.Fact] = []
-        """What ended while a call held up this engine."""
 
     # ---- the loop
 
@@ -72,6 +71,7 @@ class Engine(Settling):
             if not self.scheduler.is_finished:
                 facts = self._wait()
                 continue
+            self._keep_rest()
             self._ledger.commit()
             facts = self._fetch_targets()
             if not facts:
@@ -81,8 +81,10 @@ class Engine(Settling):
         """Commit what is finished, give every lease back, and tell what never came to an end. Never waits for jobs."""
         self._batches.take_back()
         try:
+            self._keep_rest()
             self._ledger.commit()
         finally:
+            self._executor.close()
             self._ledger.release_all()
             self._blocked.clear()
         for number, state in enumerate(self.scheduler.states):
@@ -94,7 +96,7 @@ class Engine(Settling):
         for command in commands:
             match command:
                 case m.StartQuick():
-                    facts += self._start_quick(command.nodes)
+                    facts += self._start_quick(command.nodes, command.followers)
                 case m.Start():
                     facts += self._start(command.node)
                 case m.Decide():
@@ -114,6 +116,7 @@ class Engine(Settling):
 
     def _wait(self) -> list[m.Fact]:
         """Wait for something to happen: an outcome, a lease, a stop, the time to commit."""
+        self._keep_rest()
         facts, self._early = self._early, []
         facts += self._stop_facts()
         if facts:
@@ -139,8 +142,7 @@ class Engine(Settling):
 
     def _catch_up(self) -> None:
         """Take what has ended, and commit: a call in the thread of this engine may wait for the lease of another call."""
-        facts = self._take(self._batches.take_done() + self._executor.take_ended())
-        self._early += facts
+        self._early += self._take(self._batches.take_done() + self._executor.take_ended())
         self._ledger.commit()
 
     def _patience_s(self) -> float:
@@ -185,6 +187,9 @@ class Engine(Settling):
         facts: list[m.Fact] = [m.Hit(hits), m.Missed(misses)]
         self._ledger.before_looking_up()
         for number, decision in zip(nodes, self._planner.decide(nodes), strict=True):
+            if self._unkept and isinstance(decision, Miss) and decision.call.key in self._unkept:
+                self._keep_rest()  # this run has just computed it
+                decision = self._planner.decide((number,))[0]
             if isinstance(decision, Hit):
                 if self.values.restore_files(decision.entry):
                     self._use(number, decision.entry)
@@ -250,6 +255,7 @@ class Engine(Settling):
         return self._ledger.stored_meanwhile([key for key in keys if key is not None])
 
     def _submit(self, number: NodeId, miss: Miss) -> None:
+        self._keep_rest()
         node = self.graph.nodes[number]
         self._announcer.started(number, miss)
         if miss.call.uncacheable and self._context.store is not None and node._fl_policy.cache:
@@ -268,9 +274,11 @@ class Engine(Settling):
         else:
             self._executor.submit(work)
 
-    def _start_quick(self, nodes: tuple[NodeId, ...]) -> list[m.Fact]:
+    def _start_quick(self, nodes: tuple[NodeId, ...], followers: tuple[NodeId, ...]) -> list[m.Fact]:
         """Put the calls of quick tasks into one batch; what is not plain enough for it goes its own way."""
-        facts: list[m.Fact] = []
+        if self._context.store is None and not self._is_held_up():
+            return self._start_uncached(nodes, followers)
+        facts: list[m.Fact] = [m.Returned(followers)] if followers else []
         calls: list[Call | Job] = []
         to_lease: list[tuple[Call, Key]] = []
         is_held_up = self._is_held_up()
@@ -296,16 +304,35 @@ class Engine(Settling):
                 facts += [m.Blocked(call.node), m.Unblocked(call.node)]  # decide again, now that the lease is ours
             else:
                 calls.append(call)
-        return facts + self._submit_batch(calls) if calls else facts
+        return facts + self._submit_batch(calls)
 
-    def _submit_batch(self, calls: list[Call | Job]) -> list[m.Fact]:
+    def _start_uncached(self, nodes: tuple[NodeId, ...], followers: tuple[NodeId, ...]) -> list[m.Fact]:
+        facts: list[m.Fact] = []
+        calls, rest = self._jobs.uncached_calls(nodes)
+        for number in rest:
+            facts += self._start(number)
+        behind, returned = self._jobs.uncached_calls(followers, follow=True)
+        if not followers:
+            return facts + self._submit_batch([*calls])
+        if not calls:
+            return [*facts, m.Returned(followers)]
+        calls += behind
+        for call in calls:
+            call.source = self.graph.nodes[call.node]
+        facts += self._submit_batch([*calls], {})
+        return [*facts, m.Returned(returned)] if returned else facts
+
+    def _submit_batch(self, calls: list[Call | Job], made: dict[Node, Any] | None = None) -> list[m.Fact]:
+        if not calls:
+            return []
         self._n_running += len(calls)
-        if self._n_running > 1:
-            self._batches.submit(calls)
+        if self._n_running > 1 or not self._executor.makes_calls_here:
+            self._batches.submit(calls, made)
             return []
         self._ledger.commit_in_time()
         self._context.write_log_in_time()
-        return self._take(self._batches.perform(calls))  # nothing could run beside it, so to hand it over saves no time
+        outcomes = self._batches.perform(calls, made)  # nothing could run beside it: to hand it over saves no time
+        return self._take_one(outcomes[0]) if len(outcomes) == 1 else self._take(outcomes)
 
     def _is_held_up(self) -> bool:
         """Whether nothing may start just now."""

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from types import TracebackType
 
-from flowlib.errors import ExpansionLimit, FlowError, InternalError, SweepFailed
+from flowlib.errors import ExpansionLimit, FlowError, InternalError, SweepFailed, error_text
 from flowlib.graph.node import Node, site_of
 from flowlib.planning.key import preview
 
@@ -94,10 +94,7 @@ def stuck(story: Iterable[str]) -> InternalError:
 
 
 def _first_line(error: BaseException) -> str:
-    try:
-        return (str(error).splitlines() or [""])[0][:200]
-    except Exception:  # the user's class may have a text that cannot be made
-        return "(its text cannot be shown)"
+    return (error_text(error).splitlines() or [""])[0][:200]
 
 
 def _raised_at(error: BaseException) -> str:

@@ -68,27 +68,30 @@ class Feeds:
         """Whether any reduction wants values as they come."""
         return bool(self._feeds)
 
-    def note(self, ids: Iterable[NodeId]) -> None:
-        """Find the reductions among new nodes."""
+    def note(self, ids: Iterable[NodeId]) -> bool:
+        """Find the reductions among new nodes; return whether some of them will read their points from the store."""
+        some_read = False
         for number in ids:
             node = self._graph.nodes[number]
             if not node._fl_task.streams:
                 continue
             reduction = node._fl_task.begin(node._fl_args)
             if self._caching and any(point._fl_policy.cache for point in reduction.nodes):
+                some_read = True
                 continue
             order = [self._graph.id_of(point) for point in reduction.nodes]
             feed = _Feed(reduction, order)
             self._feeds[number] = feed
             for point in order:
                 self._wanted_by.setdefault(point, []).append(feed)
+        return some_read
 
     def offer(self, number: NodeId, value: Any, values: Values) -> None:
         """Give a new value to the reductions that want it."""
         feeds = self._wanted_by.get(number)
         if not feeds:
             return
-        others = len(self._graph.dependents[number]) > 1
+        others = values.is_shared(number)
         for feed in feeds:
             feed.offer(
                 number, private_copy(value, whatever_size=True)[0] if others and not is_immutable(value) else value

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 
-from flowlib.engine.context import current_run
+from flowlib.engine.context import current_run, surrounding_run
 from flowlib.engine.run import RunOptions, current_chain, current_inner_calls, execute
 from flowlib.engine.stop import Stop
 from flowlib.errors import FlowWarning
@@ -55,7 +55,7 @@ class Run(Generic[R]):
     """A run that goes on in a thread of its own. Made by `flowlib.start`."""
 
     def __init__(self, target: R, options: RunOptions, warn: Callable[[], None]) -> None:
-        outer = current_run.get()
+        outer = surrounding_run()
         self._target = target
         self._warn = warn
         self._has_ended = False

@@ -1,6 +1,7 @@
 """Make the jobs of one run: a node's call, its reason and its inputs as one work order."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -13,7 +14,7 @@ from flowlib.execution.base import Call, Job
 from flowlib.graph.args import Quoted, nodes_in
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
-from flowlib.graph.policy import Policy
+from flowlib.graph.policy import Policy, Pool
 from flowlib.graph.task import Task
 from flowlib.ids import NodeId
 from flowlib.planning.decide import Miss, Planner
@@ -50,10 +51,52 @@ class Jobs:
         self._kinds: dict[tuple[int, int], _Kind] = {}
         self._last: tuple[Any, Any, Any] = (None, None, None)
 
-    def traits(self, number: NodeId) -> Traits:
-        """Return what the scheduler needs to know about a node: the same for all calls of a task."""
-        node = self._graph.nodes[number]
-        return self._kind_of(node._fl_task, node._fl_policy).traits
+    def traits(self, numbers: Sequence[NodeId]) -> tuple[list[Traits], set[Pool]]:
+        """Return what the scheduler needs to know about nodes: the same for all calls of a task; and their pools."""
+        found: list[Traits] = []
+        pools: set[Pool] = set()
+        task = policy = traits = None
+        nodes = self._graph.nodes
+        for number in numbers:
+            node = nodes[number]
+            if traits is None or node._fl_task is not task or node._fl_policy is not policy:
+                task, policy = node._fl_task, node._fl_policy
+                traits = self._kind_of(task, policy).traits
+                if policy.pool is not None:
+                    pools.add(policy.pool)
+            found.append(traits)
+        return found, pools
+
+    def uncached_calls(self, numbers: Sequence[NodeId], *, follow: bool = False) -> tuple[list[Call], list[NodeId]]:
+        """Return what `call` would for nodes of a run without a store, and those that take a job. About 0.6 us a node.
+
+        Args:
+            numbers: The nodes.
+            follow: Whether their arguments are brought together in the batch: calls before them make some.
+        """
+        calls: list[Call] = []
+        rest: list[NodeId] = []
+        nodes, plain_arguments = self._graph.nodes, self._values.plain_arguments
+        task = policy = kind = None
+        for number in numbers:
+            node = nodes[number]
+            if kind is None or node._fl_task is not task or node._fl_policy is not policy:
+                task, policy = node._fl_task, node._fl_policy
+                kind = self._kind_of(task, policy)
+            if not kind.is_plain:
+                rest.append(number)
+                continue
+            args = node._fl_args if follow else plain_arguments(node._fl_args)
+            if args is None:
+                rest.append(number)
+                continue
+            call = Call(number, node._fl_task, node._fl_policy, args, None, False)
+            if follow:
+                call.follows, call.splits = True, kind.splits
+            elif kind.splits:
+                call.split()
+            calls.append(call)
+        return calls, rest
 
     def call(self, number: NodeId, miss: Miss) -> Call | None:
         """Return a node's call if all its inputs are plain values in memory; None if it takes a job. About 1.5 us."""
@@ -67,8 +110,7 @@ class Jobs:
             return None
         call = Call(number, task, policy, args, miss.call.key, self._context.store is not None)
         if kind.splits:
-            positional, call.keywords = task.signature.split(args)
-            call.args = tuple(positional)
+            call.split()
         return call
 
     def _kind_of(self, task: Task[..., Any], policy: Policy) -> "_Kind":

@@ -18,6 +18,10 @@ QUICK_S = 0.0005
 _ENOUGH = 4
 """Calls after which the typical one is known."""
 
+ALONE_S = 0.00005
+"""Calls that typically take less are made one after the other by one worker, unless they wait for something: others
+beside it would fight with it, and with the engine, for the interpreter."""
+
 _MOST = 1024
 
 _MOST_VALUES = 8
@@ -28,13 +32,19 @@ _OVERHEAD_S = 4e-6
 
 
 class Pace:
-    """How quick the tasks of one run are."""
+    """How quick the tasks of one run are.
 
-    def __init__(self) -> None:
+    Args:
+        share_interpreter: Whether calls are made in this process, where only one of them has the interpreter.
+    """
+
+    def __init__(self, *, share_interpreter: bool = True) -> None:
+        self._share_interpreter = share_interpreter
         self._n: dict[str, int] = {}
         self._typical_s: dict[str, float] = {}
-        self._per_slot: dict[str, int] = {}
         self._most: dict[str, int] = {}
+        self._waiting: set[str] = set()
+        self._told: dict[str, Paced] = {}
 
     def took(self, durations_s_by_task: Mapping[str, Sequence[float]]) -> list[Paced]:
         """Take what calls took, by task; return what the scheduler has to know. O(n log n) in C."""
@@ -47,15 +57,25 @@ class Pace:
         return facts
 
     def gave_value(self, task: str) -> None:
-        """Note that a call gave something other than a scalar."""
+        """Note that a call gave something other than a small scalar."""
         self._most[task] = _MOST_VALUES
 
+    def waits(self, task: str) -> None:
+        """Note that calls wait for something other than the processor."""
+        self._waiting.add(task)
+
     def _changed(self, task: str) -> list[Paced]:
-        before, typical_s = self._per_slot.get(task, 1), self._typical_s[task]
+        before, typical_s = self._told.get(task, _NOT_QUICK), self._typical_s[task]
         now = 1
         if self._n[task] >= _ENOUGH and typical_s < QUICK_S:
             now = min(self._most.get(task, _MOST), int(BATCH_S / (typical_s + _OVERHEAD_S)))
-        if before // 2 < now < 2 * before and (now == 1) == (before == 1):
+        alone = self._share_interpreter and now > 1 and typical_s < ALONE_S and task not in self._waiting
+        leads = self._share_interpreter and now > 1 and task not in self._most
+        is_near = before.per_slot // 2 < now < 2 * before.per_slot and (now == 1) == (before.per_slot == 1)
+        if is_near and alone == before.alone and leads == before.leads:
             return []
-        self._per_slot[task] = now
-        return [Paced(task, now)]
+        self._told[task] = Paced(task, now, alone, leads)
+        return [self._told[task]]
+
+
+_NOT_QUICK = Paced("", 1)

@@ -3,13 +3,13 @@
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from flowlib.clock import Clock, SystemClock
 from flowlib.config import Settings, environment, load_settings
-from flowlib.engine.context import Loop, RunContext, current_run
+from flowlib.engine.context import Loop, RunContext, surrounding_run
 from flowlib.engine.covered import InnerCalls
 from flowlib.engine.engine import Engine
 from flowlib.engine.failure import combined
@@ -21,6 +21,7 @@ from flowlib.errors import RunStopped, TaskMisused, near_miss
 from flowlib.events import Observer, RunFinished, RunStarted, RunStatus
 from flowlib.execution.base import Executor
 from flowlib.execution.inline import InlineExecutor
+from flowlib.execution.routing import RoutedExecutor
 from flowlib.execution.threads import ThreadExecutor, ThreadPool
 from flowlib.execution.worker import Worker, running_job
 from flowlib.graph.args import map_structure, targets_of
@@ -35,6 +36,9 @@ from flowlib.planning.decide import Planner
 from flowlib.planning.key import KeyMaker
 from flowlib.scheduling.states import FINAL_STATES
 from flowlib.store.base import Store
+
+if TYPE_CHECKING:
+    from flowlib.execution.processes import ProcessExecutor
 
 _INNER_SETTINGS = ("on_error", "executor", "strict", "max_nodes")
 """What a run inside a task may have otherwise than the outer one. It never has workers of its own."""
@@ -170,7 +174,7 @@ def open_context(options: RunOptions, stop: Stop, *, looking: bool = False) -> t
         stop: Stops the run.
         looking: Whether nothing will run, so that no log is begun and no thread prepared.
     """
-    outer = current_run.get()
+    outer = surrounding_run()
     if outer is not None and running_job.get() is not None:
         return _inner_context(outer, options)
     store, trouble, use = store_for(options.cache, options.settings, looking=looking)
@@ -231,7 +235,7 @@ def _inner_context(outer: RunContext, options: RunOptions) -> tuple[RunContext, 
 
 def current_chain() -> frozenset[Key]:
     """Return the keys being computed by the tasks that the calling code is inside of."""
-    outer, job = current_run.get(), running_job.get()
+    outer, job = surrounding_run(), running_job.get()
     if outer is None or job is None:
         return frozenset()
     return outer.chain | {job.key} if job.key is not None else outer.chain
@@ -239,7 +243,7 @@ def current_chain() -> frozenset[Key]:
 
 def current_inner_calls() -> InnerCalls | None:
     """Return what is to be told of the calls that the calling code makes; None where nothing stored depends on them."""
-    outer, job = current_run.get(), running_job.get()
+    outer, job = surrounding_run(), running_job.get()
     if outer is None or job is None:
         return None
     if job.key is None:  # its own result is not stored, but may be part of one that is
@@ -269,10 +273,20 @@ def _engine(target: Any, graph: Graph, context: RunContext, options: RunOptions)
     if context.pool is None:
         executor = InlineExecutor(worker, context.unbegun)
     else:
-        executor = ThreadExecutor(worker, context.pool, context.unbegun, is_inner=context.is_inner)
+        home = ThreadExecutor(worker, context.pool, context.unbegun, is_inner=context.is_inner)
+        is_away = context.settings.executor == "processes"
+        executor = home
+        if not context.is_away:
+            executor = RoutedExecutor(home, lambda threads: _away(threads, worker, context), is_away=is_away)
     context.stop.attach(executor.wake)
     planner = planner_for(graph, context, options.force)
     return Engine(context, graph, targets_of(target), planner, executor, options.deadline_s)
+
+
+def _away(threads: ThreadExecutor, worker: Worker, context: RunContext) -> "ProcessExecutor":
+    from flowlib.engine.away import away_executor  # sockets, subprocesses, cloudpickle: only for runs that need them
+
+    return away_executor(threads, worker, context)
 
 
 def _status(engine: Engine, context: RunContext) -> RunStatus:

@@ -20,6 +20,7 @@ from flowlib.engine.results import digest_or_none, entry_of, failed_value, kept_
 from flowlib.engine.values import Values
 from flowlib.errors import FlowError, InternalError, RunStopped
 from flowlib.execution.base import Call, Executor, Outcome
+from flowlib.execution.quick import is_small
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
 from flowlib.ids import Key, NodeId
@@ -29,6 +30,9 @@ from flowlib.planning.reason import Reason
 from flowlib.scheduling import messages as m
 from flowlib.scheduling.scheduler import Scheduler
 from flowlib.store.base import Entry
+
+_MOST_UNKEPT = 128
+"""Results of calls made one by one that are kept together; a run that is killed may lose so many."""
 
 LOST = (Reason(kind="result missing"),)
 
@@ -54,24 +58,29 @@ class Settling:
         self._expansions = Expansions(graph, context)
         self._feeds = Feeds(graph, caching=context.store is not None)
         self._jobs = Jobs(context, graph, planner, self.values, self._feeds, self._expansions)
-        self._batches = Batches(executor, graph)
+        self._batches = Batches(executor, graph, self.values.plain_arguments)
         self._context, self._planner, self._executor = context, planner, executor
         self._misses: dict[NodeId, Miss] = {}
         self._to_rekey: set[NodeId] = set()
         """Nodes that were decided before one of their inputs turned out to be something else."""
         self._n_running = 0
+        self._unkept: dict[Key | NodeId | None, Call] = {}
+        """Calls that ended well one by one, in a row: they are kept and told together. By key, if they have one."""
+        self._early: list[m.Fact] = []
+        """What became known at a time when no fact could be handed on."""
 
     def _grown(self, ids: Sequence[NodeId], targets: tuple[NodeId, ...] = (), parent: NodeId | None = None) -> m.Grown:
         """Prepare everything for new nodes and return the fact that they are there."""
-        self._feeds.note(ids)
+        if self._feeds.note(ids):
+            self.values.expect_reductions()
         self._planner.freeze(ids)
         if self._context.around is not None:
             self._context.around.declare(map(self.graph.nodes.__getitem__, ids), self._context.identity.digest)
-        traits = [self._jobs.traits(number) for number in ids]
-        for pool in {self.graph.nodes[number]._fl_policy.pool for number in ids}:
-            if pool is not None:
-                self.scheduler.add_pool(pool.name, pool.slots)
-        return m.Grown([self.graph.dependencies[number] for number in ids], traits, targets, parent)
+        traits, pools = self._jobs.traits(ids)
+        for pool in pools:
+            self.scheduler.add_pool(pool.name, pool.slots)
+        needed = self.graph.dependencies
+        return m.Grown(needed[ids[0] : ids[-1] + 1] if ids else [], traits, targets, parent)
 
     def _miss_of(self, number: NodeId) -> Miss:
         """Return why a node runs; one whose stored value was lost runs although it was a hit."""
@@ -91,9 +100,19 @@ class Settling:
         self._n_running -= len(outcomes)
         facts: list[m.Fact] = []
         done: list[Call] = []
+        returned: list[NodeId] = []
+        self._keep_rest()
         for outcome in outcomes:
             if type(outcome) is Call:
-                if outcome.error is None and not outcome.has_expansion and not outcome.is_announced:
+                if outcome.is_returned:
+                    returned.append(outcome.node)
+                    continue
+                if (
+                    outcome.error is None
+                    and not outcome.has_expansion
+                    and not outcome.is_announced
+                    and not outcome.is_away
+                ):
                     done.append(outcome)
                     continue
                 if not outcome.is_announced:
@@ -101,13 +120,43 @@ class Settling:
             facts += self._outcome_facts(outcome)
         if done:
             facts.insert(0, self._all_done(done))
+        if returned:
+            facts.append(m.Returned(returned))
         return facts + self._batches.learn(outcomes)
+
+    def _take_one(self, outcome: Outcome) -> list[m.Fact]:
+        """Turn the outcome of a call that nothing ran beside into facts; a plain one is kept later, with its like."""
+        if type(outcome) is not Call or outcome.error is not None or outcome.has_expansion or outcome.is_returned:
+            return self._take([outcome])
+        self._n_running -= 1
+        self._record(outcome.node, outcome)
+        self.values.made(outcome.node, outcome.value, None)
+        self._feeds.offer(outcome.node, outcome.value, self.values)
+        self._unkept[outcome.key or outcome.node] = outcome
+        if len(self._unkept) >= _MOST_UNKEPT or not is_small(outcome.value):
+            self._keep_rest()
+        return [m.Done((outcome.node,))]
+
+    def _keep_rest(self) -> None:
+        """Keep and tell what ended one by one."""
+        if not self._unkept:
+            return
+        calls = [*self._unkept.values()]
+        self._unkept.clear()
+        misses = [self._misses.pop(call.node, CACHE_OFF) for call in calls]
+        if self._context.store is not None:
+            for number, key in self._put(calls, misses):
+                self.values.kept(number, key)
+        if self._context.emitter.is_watched:
+            self._announce(calls, misses)
+        self._early += self._batches.learn(calls)
 
     def _all_done(self, calls: Sequence[Call]) -> m.Done:
         """Keep what plain calls gave. The inner loop of a run of many quick tasks."""
         misses = [self._misses.pop(call.node, CACHE_OFF) for call in calls]
         if self._context.store is not None:
-            self._keep_all(calls, misses)
+            for call, (number, key) in zip(calls, self._put(calls, misses), strict=True):
+                self.values.made(number, call.value, key)
         else:
             for call in calls:
                 self.values.made(call.node, call.value, None)
@@ -118,17 +167,20 @@ class Settling:
                 self._feeds.offer(call.node, call.value, self.values)
         return m.Done([call.node for call in calls])
 
-    def _keep_all(self, calls: Sequence[Call], misses: Sequence[Miss]) -> None:
+    def _put(self, calls: Sequence[Call], misses: Sequence[Miss]) -> list[tuple[NodeId, Key | None]]:
+        """Hand the results of plain calls to the store; return the key under which each can be loaded."""
         numbers: list[NodeId] = []
         entries: list[Entry] = []
+        kept: list[tuple[NodeId, Key | None]] = []
         for call, miss in zip(calls, misses, strict=True):
             entry = self._entry(call.node, call, miss.call)
             if entry is not None:
                 numbers.append(call.node)
                 entries.append(entry)
-            self.values.made(call.node, call.value, _kept_under(entry))
+            kept.append((call.node, _kept_under(entry)))
         nodes, version_of = self.graph.nodes, self._planner.keys.code_version
         self._ledger.put_many(numbers, entries, (version_of(nodes[number]) for number in numbers))
+        return kept
 
     def _announce(self, calls: Sequence[Call], misses: Sequence[Miss]) -> None:
         at = 0
@@ -146,6 +198,8 @@ class Settling:
 
     def _outcome_facts(self, outcome: Outcome) -> list[m.Fact]:
         number = outcome.node
+        if outcome.report is not None:
+            self._absorb(number, outcome)
         if outcome.spoiled:
             self.values.spoilt(map(self.graph.id_of, outcome.spoiled))
         if isinstance(outcome.error, ChildEnded):
@@ -157,6 +211,12 @@ class Settling:
         if outcome.has_expansion:
             return self._expanded(number, outcome)
         return self._finished(number, outcome)
+
+    def _absorb(self, number: NodeId, outcome: Outcome) -> None:
+        from flowlib.engine.away import absorb  # comes from another process, so that module is loaded already
+
+        miss = self._misses.get(number, CACHE_OFF)
+        absorb(outcome.report, number, self._context, has_key=miss.call.key is not None)
 
     def _lost(self, number: NodeId, producer: NodeId) -> list[m.Fact]:
         """Make a producer run again: its value is gone, or is not what the node was decided with."""
@@ -173,10 +233,19 @@ class Settling:
             self._ledger.put_many([number], [entry], [self._planner.keys.code_version(node)])
         if outcome.borrowed:
             self.values.borrowed((number, *map(self.graph.id_of, outcome.lenders)))
-        self.values.made(number, outcome.value, _kept_under(entry))
+        self._take_value(number, outcome, entry)
         self._announcer.finished(number, outcome, call.key)
         self._feeds.offer(number, outcome.value, self.values)
         return [m.Done((number,))]
+
+    def _take_value(self, number: NodeId, outcome: Outcome, entry: Entry | None) -> None:
+        """Take what a job gave; a value that was made elsewhere stays in the store."""
+        if outcome.is_away and entry is not None:
+            self.values.stored(number, entry)
+            return
+        if outcome.is_away and outcome.payload is not None and self._context.store is not None:
+            outcome.value = self._context.store.load(outcome.payload)
+        self.values.made(number, outcome.value, _kept_under(entry))
 
     def _entry(self, number: NodeId, outcome: Outcome, call: CallKey) -> Entry | None:
         """Note a result and return its entry; None, and no claim any more, if it is not stored."""
@@ -201,7 +270,7 @@ class Settling:
         before = self._planner.outputs.get(number)
         self._planner.record(number, outcome.digest)
         if before is not None and before != outcome.digest:
-            self._to_rekey.update(self.graph.dependents[number])
+            self._to_rekey.update(self.scheduler.dependents(number))
             self._announcer.not_deterministic(self.graph.nodes[number])
 
     def _expanded(self, number: NodeId, outcome: Outcome) -> list[m.Fact]:
@@ -235,7 +304,7 @@ class Settling:
             self.values.made(number, value, None)
             self._feeds.offer(number, value, self.values)
             return [m.Ended(number, "failed", has_value=True)]
-        if any(self.graph.nodes[dependent]._fl_policy.always for dependent in self.graph.dependents[number]):
+        if any(self.graph.nodes[dependent]._fl_policy.always for dependent in self.scheduler.dependents(number)):
             self.values.made(number, failed_value(error, node), None)
         self.errors[node] = error
         if how == "stop" or isinstance(error, (SystemExit, GeneratorExit)):

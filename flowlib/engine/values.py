@@ -6,6 +6,7 @@ memory after its last consumer. What could not be loaded once is made again and 
 """
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from flowlib.execution.base import Given, Input, Shared, Stored
@@ -18,6 +19,11 @@ from flowlib.scheduling.scheduler import Scheduler
 from flowlib.store.base import BlobLost, Entry, Payload, Store
 from flowlib.sweep.failed import Failed
 
+_NOTHING: Mapping[Node, Any] = MappingProxyType({})
+_KEPT_PAYLOADS = 1 << 17
+_KEPT_BYTES = 256
+"""At most so many points of a sweep, with so many bytes each, are kept as the look-up found them (some 60 MB), so that a
+reduction need not look them up again."""
 _UNKNOWN_S = 1.0
 """Expected seconds of a task without history; only the ratio to others matters, for the critical path."""
 
@@ -45,6 +51,7 @@ class Values:
         self._store = store
         self._scheduler = scheduler
         self._targets = targets
+        self._are_reduced = False
         self._outputs = outputs
         self._live: dict[NodeId, Any] = {}
         self._shared: dict[NodeId, Shared] = {}
@@ -67,28 +74,54 @@ class Values:
 
     def lacking(self, number: NodeId, skip: frozenset[NodeId]) -> NodeId | None:
         """Return a dependency whose value was there and is not any more; None if a job can start. O(dependencies)."""
+        keys, live = self._keys, self._live
         for dependency in self._graph.dependencies[number]:
-            if dependency not in skip and self.is_dropped(dependency):
+            is_here = dependency in keys or dependency in live
+            if not is_here and dependency not in skip and self._scheduler.has_value(dependency):
                 return dependency
         return None
+
+    def is_shared(self, number: NodeId) -> bool:
+        """Whether more than one node needs the value."""
+        return len(self._scheduler.dependents(number)) > 1
 
     def key_of(self, number: NodeId) -> Key | None:
         """Return the key under which the value is stored; None if it is not."""
         return self._keys.get(number)
 
+    def expect_reductions(self) -> None:
+        """Take note that reductions of this run will read their points from the store."""
+        self._are_reduced = True
+
     def stored(self, number: NodeId, entry: Entry) -> None:
-        """Take note that a value is in the store; where a target's bytes are is remembered for `fetch`."""
+        """Take note that a value is in the store.
+
+        Where a target's bytes are is remembered for `fetch`; so are the bytes of a reduction's point, if they are few.
+        """
         self._keys[number] = entry.key
-        if number in self._targets:
+        if number in self._targets or (self._are_reduced and self._is_kept(number, entry.payload)):
             self._payloads[number] = entry.payload
+        elif self._payloads:
+            self._payloads.pop(number, None)  # decided anew: what it was before is not its value any more
+
+    def _is_kept(self, number: NodeId, payload: Payload) -> bool:
+        is_small = payload.inline is not None and len(payload.inline) <= _KEPT_BYTES
+        return is_small and len(self._payloads) < _KEPT_PAYLOADS and self._only_streamed(number)
 
     def made(self, number: NodeId, value: Any, key: Key | None) -> None:
         """Take a value that a job made; `key` if it was stored, too."""
+        if self._payloads:
+            self._payloads.pop(number, None)
         if key is not None:
             self._keys[number] = key
             if number not in self._targets and number not in self._lost and self._only_streamed(number):
                 return  # reductions read it from the store, so that a fan-out of any size holds a bounded number of values
         self._live[number] = value
+
+    def kept(self, number: NodeId, key: Key | None) -> None:
+        """Take note that a value that was made is stored by now."""
+        if key is not None:
+            self._keys[number] = key
 
     def lose(self, number: NodeId) -> None:
         """Forget a value that cannot be loaded."""
@@ -109,10 +142,12 @@ class Values:
 
     def drop(self, numbers: Iterable[NodeId]) -> None:
         """Let go of values nobody will ask for. What stands for a failure stays: it could not be made again."""
-        live, shared, states = self._live, self._shared, self._scheduler.states
+        live, shared, states, payloads = self._live, self._shared, self._scheduler.states, self._payloads
         for number in numbers:
             if states[number] != "failed":
                 live.pop(number, None)
+                if payloads and number not in self._targets:
+                    payloads.pop(number, None)
                 if shared:
                     shared.pop(number, None)
 
@@ -139,20 +174,25 @@ class Values:
             return False
         return True
 
-    def plain_arguments(self, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def plain_arguments(self, args: tuple[Any, ...], made: Mapping[Node, Any] = _NOTHING) -> tuple[Any, ...] | None:
         """Return a call's arguments with values for nodes, if all are scalars in memory, or lists and tuples of them.
 
         None if a job has to bring them together. A list is a new one: what the task does to it nobody else sees.
+
+        Args:
+            args: The arguments.
+            made: Values that the engine has not taken yet: those of earlier calls of the same batch. With them, it is the
+                thread of the batch that asks; nothing it needs is dropped before its calls have ended.
         """
         if ATOMS.issuperset(map(type, args)):
             return args
-        values = self._scalars(args)
+        values = self._scalars(args, made)
         if ATOMS.issuperset(map(type, values)):
             return tuple(values)
         for position, value in enumerate(values):
             kind = type(value)
             if kind is tuple or kind is list:
-                items = self._scalars(value)
+                items = self._scalars(value, made)
                 if not ATOMS.issuperset(map(type, items)):
                     return None
                 values[position] = items if kind is list else tuple(items)
@@ -160,18 +200,25 @@ class Values:
                 return None
         return tuple(values)
 
-    def _scalars(self, items: Iterable[Any]) -> list[Any]:
+    def _scalars(self, items: Iterable[Any], made: Mapping[Node, Any]) -> list[Any]:
         """Return items with values for nodes; a node whose value is not in memory stays."""
+        if made:
+            items = [made.get(item, item) if type(item) is Node else item for item in items]
         live, id_of = self._live, self._graph.id_of
         return [live.get(id_of(item), item) if type(item) is Node else item for item in items]
 
     def inputs(self, number: NodeId, skip: frozenset[NodeId]) -> dict[Node, Input]:
         """Return where a job finds each of its node's inputs, `skip` left out."""
-        return self.inputs_from(d for d in self._graph.dependencies[number] if d not in skip)
+        wanted = self._graph.dependencies[number]
+        return self.inputs_from([d for d in wanted if d not in skip] if skip else wanted)
 
     def inputs_from(self, numbers: Iterable[NodeId]) -> dict[Node, Input]:
         """Return where a job finds the values of some nodes."""
-        return {self._graph.nodes[number]: self._input(number) for number in numbers}
+        nodes, live, payloads = self._graph.nodes, self._live, self._payloads
+        return {
+            nodes[number]: payloads[number] if number in payloads and number not in live else self._input(number)
+            for number in numbers
+        }
 
     def expected_s(self, task: str) -> float:
         """Return how long a task took on average in the past; one second without history."""
@@ -208,5 +255,8 @@ class Values:
         return entry.payload if entry is not None else None
 
     def _only_streamed(self, number: NodeId) -> bool:
-        dependents = self._graph.dependents[number]
-        return bool(dependents) and all(self._graph.nodes[d]._fl_task.streams for d in dependents)
+        dependents, nodes = self._scheduler.dependents(number), self._graph.nodes
+        for dependent in dependents:  # a loop: `all` would take twice as long for one dependent, which most points have
+            if not nodes[dependent]._fl_task.streams:
+                return False
+        return bool(dependents)

@@ -41,7 +41,8 @@ class Given:
     value: Any
 
 
-Input = Stored | Given | Shared
+Input = Stored | Given | Shared | Payload
+"""A bare payload is an input in the store whose few bytes were kept when it was decided: nothing is looked up again."""
 
 
 @attrs.frozen(kw_only=True)
@@ -130,7 +131,15 @@ class Outcome:
     not_kept: str = ""
     """Why the result was not kept though it should have been."""
     flags: frozenset[str] = frozenset()
+    report: Any = None
+    """What runs inside the call did, if that was in another process."""
+    is_away: bool = False
+    """Whether the value was made in another process and is in the store only."""
     duration_s: float = 0.0
+    cpu_s: float = 0.0
+    """Processor seconds; 0 where they are not measured."""
+    peak_bytes: int = 0
+    """The most memory that the process held; 0 where it is not measured."""
     worker: str = ""
 
     def __init__(
@@ -146,6 +155,14 @@ class Call(Outcome):
     """What is given by keyword; then `args` has only what is given by position."""
     is_announced = False
     """Whether it has been told that it started; for the others that is told when they have ended."""
+    source: Node | None = None
+    """The node itself, where later calls of the same batch ask for its value."""
+    follows = False
+    """Whether `args` are as the node has them, with nodes among them: earlier calls of the same batch, and others."""
+    splits = False
+    """Whether they still have to be split into what is given by position and by keyword."""
+    is_returned = False
+    """Whether it has not been made, because those values are not there, or are not plain."""
     previous: None = None
 
     def __init__(
@@ -160,6 +177,14 @@ class Call(Outcome):
         self.node, self.task, self.policy, self.args, self.key = node, task, policy, args, key
         self.keep, self.wants_digest = key is not None, wants_digest
 
+    def split(self) -> None:
+        """Tell what is given by keyword from what is given by position."""
+        positional, self.keywords = self.task.signature.split(self.args)
+        self.args = tuple(positional)
+
+
+Gather = Callable[[tuple[Any, ...], Mapping[Node, Any]], tuple[Any, ...] | None]
+
 
 class Batch:
     """Calls, and jobs among them, to be made one after the other.
@@ -167,15 +192,34 @@ class Batch:
     Attributes:
         waiting: What has not been begun.
         done: What has ended, in order.
+        made: The plain values that later calls of the batch may ask for; None if none does.
+        gather: Returns a call's arguments with values for nodes, those in `made` among them; None if they are not plain.
         is_begun: Whether a worker has taken it.
+        task: Name of the task of the first call.
+        has_waited: Whether its calls mostly waited for something, so that others could have run meanwhile.
     """
 
-    __slots__ = ("done", "is_begun", "waiting")
+    __slots__ = ("done", "gather", "has_waited", "is_begun", "made", "task", "waiting")
 
-    def __init__(self, calls: list[Call | Job]) -> None:
+    def __init__(
+        self, calls: list[Call | Job], made: dict[Node, Any] | None = None, gather: Gather | None = None
+    ) -> None:
         self.is_begun = False
+        self.has_waited = False
+        self.made, self.gather = made, gather
+        self.task = calls[0].task.name if calls else ""
         self.waiting: deque[Call | Job] = deque(calls)
         self.done: deque[Outcome] = deque()
+
+    def fill(self, call: Call) -> bool:
+        """Bring the arguments of a call that follows others together; False if it cannot be made here."""
+        args = None if self.gather is None or self.made is None else self.gather(call.args, self.made)
+        if args is None:
+            return False
+        call.args = args
+        if call.splits:
+            call.split()
+        return True
 
     def take(self, key: Key) -> "Call | Job | None":
         """Return the call with this key, if it has not been begun; it is the caller's then."""
@@ -195,6 +239,13 @@ class Batch:
         return _drained(self.done)
 
 
+class Ended(Protocol):
+    """Something that holds outcomes: a batch, the answer of another process."""
+
+    def take_done(self) -> list[Outcome]:
+        """Return the outcomes that are there, each once."""
+
+
 def _drained(queue: "deque[Any]") -> list[Any]:
     taken: list[Any] = []
     while queue:
@@ -210,6 +261,8 @@ class Executor(Protocol):
 
     capacity: int
     """How many jobs it takes at once."""
+    makes_calls_here: bool
+    """Whether quick calls may be made in the thread of the engine: not if they were to be made in other processes."""
 
     def submit(self, job: Job) -> None:
         """Take a job; its outcome will come out of `collect`, always, whatever the job does."""
@@ -231,6 +284,9 @@ class Executor(Protocol):
 
         A run that waits for a key calls it, because the thread it waits in may be the one that job is waiting for.
         """
+
+    def kill(self, node: NodeId, error: BaseException) -> bool:
+        """End the job of a node now; its outcome comes out of collect with this error. False if this executor cannot."""
 
     def wake(self) -> None:
         """Make a waiting `collect` return now. May be called from a signal handler."""

@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 from flowlib.execution.base import Batch, Job, Outcome
 from flowlib.execution.quick import PATIENCE_S, Unbegun, perform_batch
 from flowlib.execution.worker import Worker, perform_in
-from flowlib.ids import Key
+from flowlib.ids import Key, NodeId
 
 
 class InlineExecutor:
@@ -22,6 +22,7 @@ class InlineExecutor:
     """
 
     capacity = 1
+    makes_calls_here = True
 
     def __init__(self, worker: Worker, unbegun: Unbegun | None = None) -> None:
         self._worker, self._unbegun = worker, unbegun or Unbegun()
@@ -81,6 +82,10 @@ class InlineExecutor:
     def _perform(self, batch: Batch, until: float = math.inf) -> None:
         perform_batch(batch, self._worker, self._context, until)
         self._outcomes.extend(batch.take_done())
+
+    def kill(self, node: NodeId, error: BaseException) -> bool:
+        """Return False: what runs in this process cannot be ended from outside."""
+        return False
 
     def wake(self) -> None:
         """Make a waiting `collect` return."""

@@ -1,7 +1,7 @@
 """Many quick calls as one piece of work: what it costs to hand a job to a thread is paid once for all of them.
 
-Theory of operation: the calls of a batch are made one after the other in one thread. Each has its own copy of the
-context and its own place in `done` the moment it ends, so that nothing is lost and nothing leaks from one to the next.
+Theory of operation: the calls of a batch are made one after the other in one thread; one may need the values of
+those before it. Each has its own copy of the context and its own place in `done` the moment it ends, so that nothing is lost and nothing leaks from one to the next.
 What has not been begun can be taken back at any time: a call that was thought quick and is not holds up nobody. A run
 inside such a call may wait for another call of the very batch, which then nobody else would begin: it finds it in the
 `Unbegun` and makes it itself.
@@ -16,10 +16,14 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
+from flowlib.clock import n_times_given_up
 from flowlib.execution.base import Batch, Call, Job
 from flowlib.execution.worker import Worker, finish, has_nodes, perform_in, refuse_generator, running_job
 from flowlib.graph.args import ATOMS
 from flowlib.ids import Key
+
+_SMALL = 4096
+"""Characters or bytes of a text that is handed from one call of a batch to the next."""
 
 PATIENCE_S = 0.02
 """How long the thread of an engine works at a batch before the engine looks after everything else."""
@@ -59,8 +63,14 @@ def perform_batch(batch: Batch, worker: Worker, context: Context, until: float =
         until: When to leave the rest to the caller; so does a Ctrl-C, if a time is given.
     """
     batch.is_begun = True
+    n_calls, n_before = len(batch.waiting), n_times_given_up()
+    _perform_waiting(batch, worker, context, until)
+    batch.has_waited = 2 * (n_times_given_up() - n_before) > n_calls
+
+
+def _perform_waiting(batch: Batch, worker: Worker, context: Context, until: float) -> None:
     inside = context.copy().run(worker.call_quick, copy_context)
-    now, next_call, ended = worker.clock.monotonic, batch.waiting.popleft, batch.done.append
+    now, next_call, ended, made = worker.clock.monotonic, batch.waiting.popleft, batch.done.append, batch.made
     thread = threading.current_thread()
     is_main = thread is threading.main_thread()
     began = now()
@@ -72,28 +82,40 @@ def perform_batch(batch: Batch, worker: Worker, context: Context, until: float =
         if isinstance(call, Job):
             ended(perform_in(context, worker, call))
             began = now()
-            if began >= until:
-                return
-            continue
-        call.worker = thread.name
-        try:
-            if is_main:  # where a second Ctrl-C may strike, but only while the user's code runs
-                value = worker.call_quick(partial(inside.copy().run, _make, call))
-            else:
-                value = inside.copy().run(_make, call)
-        except BaseException as error:  # user code may raise anything, KeyboardInterrupt and SystemExit included
-            call.error = error
-            if until < math.inf and isinstance(error, KeyboardInterrupt):
-                until = -math.inf
+        elif call.follows and not batch.fill(call):
+            call.is_returned = True
+            ended(call)
         else:
-            call.value = value
-        call.duration_s = -began + (began := now())
-        if call.error is None and (call.wants_digest or type(call.value) not in ATOMS):
-            inside.copy().run(_look_at, call, worker)
-            began = now()  # what becomes of a result is no part of the next call
-        ended(call)
+            call.worker = thread.name
+            try:
+                if is_main:  # where a second Ctrl-C may strike, but only while the user's code runs
+                    call.value = worker.call_quick(partial(inside.copy().run, _make, call))
+                else:
+                    call.value = inside.copy().run(_make, call)
+            except BaseException as error:  # user code may raise anything, KeyboardInterrupt and SystemExit included
+                call.error = error
+                if until < math.inf and isinstance(error, KeyboardInterrupt):
+                    until = -math.inf
+            call.duration_s = -began + (began := now())
+            if call.error is None and (call.wants_digest or type(call.value) not in ATOMS):
+                inside.copy().run(_look_at, call, worker)
+                began = now()  # what becomes of a result is no part of the next call
+            if made is not None and call.source is not None and _leads(call):
+                made[call.source] = call.value
+            ended(call)
         if began >= until:
             return
+
+
+def _leads(call: Call) -> bool:
+    """Whether a call gave a value that others may be made with at once."""
+    return call.error is None and not call.has_expansion and is_small(call.value)
+
+
+def is_small(value: Any) -> bool:
+    """Whether a value is a scalar of which thousands may be in memory."""
+    kind = type(value)
+    return kind in ATOMS and ((kind is not str and kind is not bytes) or len(value) <= _SMALL)
 
 
 def _make(call: Call) -> Any:

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
 
-from flowlib.execution.base import Batch, Job, Outcome
+from flowlib.execution.base import Batch, Ended, Job, Outcome
 from flowlib.execution.quick import PATIENCE_S, Unbegun, perform_batch
 from flowlib.execution.worker import Worker, perform_in
-from flowlib.ids import Key
+from flowlib.ids import Key, NodeId
 
 
 class ThreadPool:
@@ -100,6 +100,8 @@ class ThreadExecutor:
         is_inner: Whether the run is inside a task, and therefore already on one of the pool's threads.
     """
 
+    makes_calls_here = True
+
     def __init__(
         self, worker: Worker, pool: ThreadPool, unbegun: Unbegun | None = None, *, is_inner: bool = False
     ) -> None:
@@ -108,7 +110,7 @@ class ThreadExecutor:
         self._worker = worker
         self._context = copy_context()
         self._is_inner = is_inner
-        self._outbox: SimpleQueue[Outcome | Batch | None] = SimpleQueue()
+        self.outbox: SimpleQueue[Outcome | Ended | None] = SimpleQueue()
 
     def submit(self, job: Job) -> None:
         """Queue a job for any thread of the pool; one that must run inline is performed now."""
@@ -139,27 +141,27 @@ class ThreadExecutor:
                 self.pool.put(job, self)
             else:
                 self._unbegun.discard(job)
-            self._outbox.put(job)
+            self.outbox.put(job)
         else:
-            self._outbox.put(perform_in(self._context, self._worker, job))
+            self.outbox.put(perform_in(self._context, self._worker, job))
 
     def collect(self, timeout_s: float | None) -> list[Outcome]:
         """Return the outcomes that are there, waiting for the first; an inner run works instead of waiting."""
-        if self._is_inner and self._outbox.empty():
+        if self._is_inner and self.outbox.empty():
             until = self._worker.clock.monotonic() + PATIENCE_S
             self._take_and_perform(lambda job, executor: executor is self, until)
         try:
-            first = self._outbox.get(timeout=timeout_s)
+            first = self.outbox.get(timeout=timeout_s)
         except Empty:
             return []
-        return _outcomes_of(first) + self.take_ended()
+        return outcomes_of(first) + self.take_ended()
 
     def take_ended(self) -> list[Outcome]:
         """Return the outcomes that are there."""
         outcomes: list[Outcome] = []
         try:
             while True:
-                outcomes += _outcomes_of(self._outbox.get_nowait())
+                outcomes += outcomes_of(self.outbox.get_nowait())
         except Empty:
             return outcomes
 
@@ -169,9 +171,13 @@ class ThreadExecutor:
             return False
         return self._unbegun.take_over(key) or self._take_and_perform(lambda job, executor: _has_key(job, key))
 
+    def kill(self, node: NodeId, error: BaseException) -> bool:
+        """Return False: what runs in this process cannot be ended from outside."""
+        return False
+
     def wake(self) -> None:
         """Make a waiting `collect` return."""
-        self._outbox.put(None)
+        self.outbox.put(None)
 
     def close(self) -> None:
         """Let go of the pool, unless it belongs to the outer run."""
@@ -189,10 +195,11 @@ class ThreadExecutor:
         return True
 
 
-def _outcomes_of(ended: Outcome | Batch | None) -> list[Outcome]:
-    if isinstance(ended, Batch):
-        return ended.take_done()
-    return [] if ended is None else [ended]
+def outcomes_of(ended: Outcome | Ended | None) -> list[Outcome]:
+    """Return the outcomes in something that came out of an outbox."""
+    if ended is None:
+        return []
+    return [ended] if isinstance(ended, Outcome) else ended.take_done()
 
 
 def _has_key(job: Job | Batch, key: Key) -> bool:

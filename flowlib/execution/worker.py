@@ -7,7 +7,7 @@ import contextlib
 import copy
 import inspect
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import Context, ContextVar
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ import attrs
 
 from flowlib.clock import Clock
 from flowlib.errors import FlowError, InputMutated, TaskMisused, Undigestible
-from flowlib.execution.base import Given, Job, Outcome, Shared, Stored
+from flowlib.execution.base import Given, Input, Job, Outcome, Shared, Stored
 from flowlib.execution.sharing import Watch, is_immutable, is_large, is_read_once, loose_parts, private_copy
 from flowlib.graph.args import ATOMS, children, nodes_in, replace
 from flowlib.graph.node import Node
@@ -76,6 +76,8 @@ class Worker:
     """The same for what takes no time."""
     strict: bool = False
     """Whether every mutable input is digested after use, a task's own copies included."""
+    owns_arguments: bool = False
+    """Whether nobody else holds what is in a job's arguments, because they came from another process."""
     first_digests: dict[int, tuple[Any, Digest]] = attrs.field(factory=dict)
     """What large arguments were when the run first lent them, by identity: nobody may have changed them since."""
 
@@ -120,26 +122,36 @@ class Worker:
     # ---- inputs
 
     def _arguments(self, job: Job, watch: Watch) -> tuple[Any, ...]:
-        keys = [source.key for source in job.inputs.values() if isinstance(source, Stored)]
-        entries = self.store.find(keys) if keys and self.store is not None else {}
-        values: dict[Node, Any] = {}
-        for node, source in job.inputs.items():
-            if isinstance(source, Given):
-                values[node] = source.value
-            elif isinstance(source, Shared):
-                values[node] = self._lend(job, node, source, watch)
-            else:
-                values[node] = self._load(job, node, source, entries.get(source.key), watch)
+        entries = self._entries(job.inputs.values())
+        values = {node: self._input(job, node, source, entries, watch) for node, source in job.inputs.items()}
         args: list[Any] = list(replace(job.args, values.__getitem__))
         if job.assembles:
             return tuple(args)
-        if not ATOMS.issuperset(map(type, args)):
+        if not self.owns_arguments and not ATOMS.issuperset(map(type, args)):
             self._lend_literals(job, args, values, watch)
         if self.strict:
             for name, value in zip(job.task.signature.names, args, strict=True):
                 if not is_immutable(value):
                     watch.add(name, value)
         return tuple(args)
+
+    def _entries(self, sources: Iterable[Input]) -> Mapping[Key, Entry]:
+        """Look up, at once, the inputs that are in the store."""
+        keys = [source.key for source in sources if isinstance(source, Stored)]
+        return self.store.find(keys) if keys and self.store is not None else {}
+
+    def _input(self, job: Job, node: Node, source: Input, entries: Mapping[Key, Entry], watch: Watch) -> Any:
+        """Return the value of an input, loaded, lent or handed over."""
+        if isinstance(source, Payload):
+            return self._load(job, node, source, None, watch)
+        if isinstance(source, Given):
+            return source.value
+        if isinstance(source, Shared):
+            return self._lend(job, node, source, watch)
+        entry = entries.get(source.key)
+        if entry is None or source.output not in (None, entry.output):
+            return self._load(job, node, None, source.spare, watch)
+        return self._load(job, node, entry.payload, source.spare, watch)
 
     def _lend(self, job: Job, node: Node, source: Shared, watch: Watch) -> Any:
         """Return a value that others use too, or a copy of it."""
@@ -150,16 +162,15 @@ class Worker:
                 source.first = self.identity.digest(source.value)
         return watch.lend(_parameter_of(job, node), source.value, source.first, owner=node)
 
-    def _load(self, job: Job, node: Node, source: Stored, entry: Entry | None, watch: Watch) -> Any:
-        is_right = entry is not None and source.output in (None, entry.output)
-        if entry is not None and is_right and entry.payload.kept and self.store is not None:
+    def _load(self, job: Job, node: Node, payload: Payload | None, spare: Shared | None, watch: Watch) -> Any:
+        if payload is not None and payload.kept and self.store is not None:
             try:
-                return self.store.load(entry.payload)
+                return self.store.load(payload)
             except BlobLost:
                 pass
-        if source.spare is None:
+        if spare is None:
             raise _InputLost(node)
-        return self._lend(job, node, source.spare, watch)
+        return self._lend(job, node, spare, watch)
 
     def _lend_literals(self, job: Job, args: list[Any], values: Mapping[Node, Any], watch: Watch) -> None:
         """Replace what the user passed in and others may hold: arrays, frames, instances, alone or in containers."""
@@ -217,19 +228,16 @@ class Worker:
         """Take the points of a fan-out through a reduction, holding one batch of entries and one value at a time."""
         reduction = job.task.begin(job.args)
         nodes: list[Node] = list(reduction.nodes)
+        add = reduction.add
         for first in range(0, len(nodes), _REDUCE_BATCH):
             batch = nodes[first : first + _REDUCE_BATCH]
-            keys = [source.key for node in batch if isinstance(source := job.inputs[node], Stored)]
-            entries = self.store.find(keys) if keys and self.store is not None else {}
-            for offset, node in enumerate(batch):
-                source = job.inputs[node]
-                if isinstance(source, Stored):
-                    value = self._load(job, node, source, entries.get(source.key), watch)
-                elif isinstance(source, Given):
-                    value = source.value
-                else:  # a reducer may build its result on the first value it is given, so it gets its own
-                    value = private_copy(source.value, whatever_size=True)[0]
-                reduction.add(first + offset, value)
+            sources = [*map(job.inputs.__getitem__, batch)]
+            entries = self._entries(sources)
+            for position, (node, source) in enumerate(zip(batch, sources, strict=True), first):
+                if isinstance(source, Shared):  # a reducer may build its result on the first value: it gets its own
+                    add(position, private_copy(source.value, whatever_size=True)[0])
+                else:
+                    add(position, self._input(job, node, source, entries, watch))
         return reduction.finish()
 
     # ---- the result

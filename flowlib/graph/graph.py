@@ -1,6 +1,6 @@
 """The closed set of nodes that a run needs, numbered so that dependencies come before dependents."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from flowlib.graph.node import Node
@@ -13,20 +13,17 @@ class Graph:
     Attributes:
         nodes: One node per id; dependencies have smaller ids.
         dependencies: For each id, the ids it needs, each once.
-        dependents: For each id, the ids that need it; an empty tuple and tuples of one are shared between nodes.
 
     Order: depth first, dependencies in the order of the arguments; equal programs get equal ids.
 
-    Cost: O(nodes + edges) time, no recursion. About 110 bytes a node, and what its edges need: nothing for the only
-    dependent of many, 50 to 90 bytes for other ends.
+    Cost: O(nodes + edges) time, no recursion. About 100 bytes a node, and a tuple for each different set of edges.
     """
 
-    __slots__ = ("_ids", "dependencies", "dependents", "nodes")
+    __slots__ = ("_ids", "dependencies", "nodes")
 
     def __init__(self, targets: Iterable[Node] = ()) -> None:
         self.nodes: list[Node] = []
         self.dependencies: list[tuple[NodeId, ...]] = []
-        self.dependents: list[Sequence[NodeId]] = []
         self._ids: dict[Node, NodeId] = {}
         self.grow(targets)
 
@@ -39,7 +36,7 @@ class Graph:
 
     def grow(self, targets: Iterable[Node]) -> list[NodeId]:
         """Add what `targets` need and is not here yet; return the new ids in topological order."""
-        ids, nodes, dependencies, dependents = self._ids, self.nodes, self.dependencies, self.dependents
+        ids, nodes, dependencies = self._ids, self.nodes, self.dependencies
         n_before = len(nodes)
         last_deps: tuple[Node, ...] = ()
         needed: Any = ()
@@ -57,18 +54,7 @@ class Graph:
                     last_deps = needed = ()
                     continue
                 last_deps = deps
-            number: Any = len(nodes)
-            ids[node] = number
+            ids[node] = NodeId(len(nodes))
             nodes.append(node)
             dependencies.append(needed)
-            dependents.append(())
-            only = (number,)
-            for dependency in needed:
-                others = dependents[dependency]
-                if not others:
-                    dependents[dependency] = only
-                elif type(others) is list:
-                    others.append(number)
-                else:
-                    dependents[dependency] = [*others, number]
         return [*map(ids.__getitem__, nodes[n_before:])]

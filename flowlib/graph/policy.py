@@ -52,7 +52,7 @@ class Policy:
     """Environment variables whose values enter the key."""
     outputs: int | None = None
     """How many values the call unpacks into, when the return annotation does not say."""
-    executor: Literal["inline", "threads"] | None = None
+    executor: Literal["inline", "threads", "processes"] | None = None
     """Where the task must run; None lets the run choose."""
     pool: Pool | None = None
     """Slots shared with other tasks."""
@@ -149,7 +149,7 @@ def _check(policy: Policy, task: str, parameters: tuple[str, ...]) -> None:
     if policy.on_error is not None and not callable(policy.on_error):
         _check_word(policy.on_error, ("stop", "continue", "keep"), "on_error", task)
     if policy.executor is not None:
-        _check_word(policy.executor, ("inline", "threads"), "executor", task)
+        _check_word(policy.executor, ("inline", "threads", "processes"), "executor", task)
     for name, value in (("outputs", policy.outputs), ("ttl", policy.ttl)):
         if value is not None and value <= 0:
             raise TaskMisused(f"Task {task!r} has {name}={value}.", {}, _KINDS[name][1])

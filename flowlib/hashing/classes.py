@@ -6,9 +6,11 @@ dataclasses and attrs classes) is left out; the fields it was generated from cou
 annotations. Annotations of other classes do nothing and are left out.
 """
 
+import abc
 import enum
 import functools
 import re
+import sys
 from collections.abc import Iterator
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 
@@ -34,7 +36,7 @@ _SUNDER = re.compile(r"_[a-z0-9]\w*_")
 def describe_class(cls: type, index: SourceIndex) -> Description:
     """Describe a class of user code. O(members)."""
     fields = [*_fields(cls, index)]
-    links = [*_ancestry(cls), *_members(cls), *(item for item in fields if isinstance(item, Link))]
+    links = [*_ancestry(cls), *_registered(cls), *_members(cls), *(item for item in fields if isinstance(item, Link))]
     facts = ["class", *(item for item in fields if isinstance(item, str))]
     return Description(name=qualified_name(cls), facts=tuple(facts), links=tuple(links), text=class_text(cls, index))
 
@@ -51,6 +53,22 @@ def _ancestry(cls: type) -> Iterator[Link]:
         yield Link(f"base {place}", base, qualified_name(base))
     if type(cls) is not type:
         yield Link("metaclass", type(cls), qualified_name(type(cls)))
+
+
+def _registered(cls: type) -> Iterator[Link]:
+    """Yield a link for each class that was registered with an abstract one: `isinstance` counts them as its own.
+
+    Of several classes of one name, left over from a cell that was executed again, the one that the name means counts.
+    """
+    if "_abc_impl" not in vars(cls):
+        return
+    by_name: dict[tuple[str, str], list[type]] = {}
+    for other in filter(None, [reference() for reference in abc._get_dump(cls)[0]]):  # type: ignore[attr-defined]
+        by_name.setdefault((other.__qualname__, other.__module__), []).append(other)
+    for (name, module), found in sorted(by_name.items()):
+        meant = [other for other in found if other is vars(sys.modules.get(module, abc)).get(name)]
+        for other in meant or found:
+            yield Link(f"registered {name}", other, qualified_name(other))
 
 
 def _members(cls: type) -> Iterator[Link]:

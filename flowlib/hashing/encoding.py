@@ -143,8 +143,9 @@ class Walk:
         """Encode pieces of a buffer of `size` bytes as `buffer` would encode their join."""
         if size < LARGE_BYTES:
             return head + count(size) + b"".join(pieces)
+        hashed = fast_hash(pieces)  # first: the pieces may turn out to be none, and raise
         self.extra += size
-        return b"L" + head + count(size) + fast_hash(pieces)
+        return b"L" + head + count(size) + hashed
 
 
 Encoder = Callable[[Any, Walk], bytes | Node]

@@ -65,12 +65,27 @@ class Identity:
 
 
 def digest(value: object) -> Digest:
-    """Return the digest of a value: the same in every process, for equal content of the same types.
+    """Return the digest of a value: equal for equal content in any process, different for any difference.
 
     Raises:
-        Undigestible: The value has no stable digest; the error names the path to what is in the way.
+        Undigestible: A part of the value has no stable digest; the error names the path to it.
 
-    >>> digest([1, 2]) == digest([1, 2]), digest(1) == digest(1.0)
-    (True, False)
+    Cost: see `digest_value`; about 0.2 microseconds more.
+
+    >>> digest({"a": 1, "b": 2.0}) == digest({"b": 2.0, "a": 1})
+    True
+    >>> digest(1) == digest(True)
+    False
     """
-    return Identity().digest(value)
+    return digest_value(value, function_digest=_OwnCodes())
+
+
+class _OwnCodes:
+    """Names code for one digest; made for every one and needed by few."""
+
+    _codes: CodeVersions | None = None
+
+    def __call__(self, fn: object) -> Digest:
+        if self._codes is None:
+            self._codes = CodeVersions()
+        return self._codes.digest(fn)

@@ -24,6 +24,8 @@ def describe_module(module: ModuleType) -> Description:
         for member, value in vars(module).items()
         if not member.startswith("__") and not isinstance(value, ModuleType)
     ]
+    if type(module) is not ModuleType:  # its properties and methods are members, too
+        links.append(Link("(type)", type(module), qualified_name(type(module))))
     return Description(name=f"{name} (whole module)", facts=("module",), links=tuple(links))
 
 

@@ -15,7 +15,7 @@ every digest it makes. Packed forms, each after the kind and the number of eleme
 
 import marshal
 import struct
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from flowlib.hashing.encoding import Walk, count
@@ -74,22 +74,39 @@ def pack(values: Sequence[Any], walk: Walk) -> bytes | None:
 
 
 def _marshal_floats(values: Sequence[Any], walk: Walk) -> bytes | None:
-    """Pack exact floats in one pass. None when there is anything else among them, or perhaps a NaN.
+    """Pack exact floats in one pass, a slice at a time; None when there is anything else among them."""
+    try:
+        return walk.stream(b"Pf" + count(len(values)), 9 * len(values), _float_slices(values))
+    except _Mixed:
+        return None
+
+
+class _Mixed(Exception):
+    """Not all elements are of the type that a quick lane is for."""
+
+
+def _float_slices(values: Sequence[Any]) -> Iterator[memoryview]:
+    """Yield the packed form of each slice of floats. Raises `_Mixed`.
 
     Proof that all are floats: the first record starts at byte 5. A record that starts with "g" has 9 bytes, so if every
     ninth byte from there is a "g" up to the end, each of them starts a record and every record is a float.
     """
-    data = _marshalled(values)
-    if data is None or len(data) != 5 + 9 * len(values) or data[5::9] != b"g" * len(values):
-        return None
-    high = data[13::9]
-    if b"\x7f" in high or b"\xff" in high:
-        return None
-    return walk.buffer(b"Pf" + count(len(values)), memoryview(data)[5:])
+    for first in range(0, len(values), _CHUNK):
+        piece = values[first : first + _CHUNK]
+        data = _marshalled(piece)
+        if data is None or len(data) != 5 + 9 * len(piece) or data[5::9] != b"g" * len(piece):
+            raise _Mixed
+        high = data[13::9]
+        if b"\x7f" in high or b"\xff" in high:  # the last byte of NaN, infinity, and numbers beyond 1e306
+            data = marshal.dumps([value if value == value else _NAN for value in piece], 2)
+        yield memoryview(data)[5:]
 
 
 def _marshal_ints(values: Sequence[Any], walk: Walk) -> bytes | None:
-    """Pack exact ints of 32 bits in one pass; None when there is anything else. The proof is that of the floats."""
+    """Pack exact ints of 32 bits in one pass; None when there is anything else. The proof is that of the floats.
+
+    Not in slices, unlike floats: five bytes an element stay near enough to the processor, and slices would cost a third more.
+    """
     some = values[:: len(values) // LANE_LENGTH]  # a hint whether the pass is worth it, no more
     data = _marshalled(values) if all(type(value) is int and value.bit_length() < 32 for value in some) else None
     if data is None or len(data) != 5 + 5 * len(values) or data[5::5] != b"i" * len(values):

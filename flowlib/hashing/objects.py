@@ -132,13 +132,17 @@ def encode_registered(cls: type, function: Callable[[Any], object], value: Any, 
 
 
 def encode_pydantic(value: Any, walk: Walk) -> Node:
-    """Encode a pydantic model: fields, extra fields, private attributes. Which fields were set explicitly is left out."""
+    """Encode a pydantic model: fields, extra fields, private attributes, and which fields were set explicitly.
+
+    The last because `model_dump(exclude_unset=True)` leaves out the others: how a configuration is laid over another.
+    """
     cls = type(value)
     fields = getattr(cls, "__pydantic_fields__", None) or vars(value)
     state = {name: item for name, item in vars(value).items() if name in fields and not _ignores(fields, name)}
     state |= getattr(value, "__pydantic_extra__", None) or {}
     state |= getattr(value, "__pydantic_private__", None) or {}
-    return _instance(value, b"", (), state, walk)
+    given = [name for name in getattr(value, "__pydantic_fields_set__", None) or () if name in state]
+    return _instance(value, b"set", (sorted(given),), state, walk)
 
 
 def encode_by_attributes(value: Any, walk: Walk) -> Node:

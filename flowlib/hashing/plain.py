@@ -4,7 +4,7 @@ Every encoder expects an instance of exactly its type (or, where said, of a type
 override `__iter__` or `__len__` never get here, `objects` copies their plain content out first.
 """
 
-import functools
+import operator
 import struct
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -28,11 +28,17 @@ from flowlib.hashing.lanes import LANE_LENGTH, common_kind, pack
 _NAN = b"f\0\0\0\0\0\0\xf8\x7f"
 _SORTED_KINDS = frozenset("sib")
 """Kinds of dict keys and set members that Python orders totally and always alike."""
-_ONLY_TEXT = {str}
+_ONLY_TEXT = frozenset({str})
 _SHORT_NAME = 64
 """Heads of small dicts are remembered if no key is longer."""
+_MOST_HEADS = 1024
+_Head = tuple[bytes, tuple[str, ...], Callable[[dict[str, Any]], tuple[Any, ...]]]
+"""What is written before the values of a dict, its keys sorted, and what gives the values in that order."""
+_HEADS: dict[tuple[str, ...], _Head] = {}
+"""By the keys in the order of the dict: configurations come by the thousand. Only exact texts get here, so no subclass can
+take the place of one."""
 _SMALL_INTS = tuple(b"i\1" + byte for byte in ONE_BYTE)
-_double = struct.Struct("<d").pack
+_tagged_double = struct.Struct("<cd").pack
 
 
 def encode_none(value: None, walk: Walk) -> bytes:
@@ -57,7 +63,7 @@ def encode_int(value: int, walk: Walk) -> bytes:
 
 def encode_float(value: float, walk: Walk) -> bytes:
     """Encode a float by its bits; all NaNs are one."""
-    return b"f" + _double(value) if value == value else _NAN
+    return _tagged_double(b"f", value) if value == value else _NAN
 
 
 def encode_complex(value: complex, walk: Walk) -> bytes:
@@ -67,7 +73,7 @@ def encode_complex(value: complex, walk: Walk) -> bytes:
 
 def encode_str(value: str, walk: Walk) -> bytes:
     """Encode a text in UTF-8; lone surrogates keep their code point."""
-    data = value.encode("utf-8", "surrogatepass")
+    data = value.encode() if value.isascii() else value.encode("utf-8", "surrogatepass")
     return b"s" + ONE_BYTE[len(data)] + data if len(data) < 128 else walk.buffer(b"s", data)
 
 
@@ -97,11 +103,12 @@ def encode_dict(value: dict[Any, Any], walk: Walk) -> bytes | Node:
     """Encode a dict without its insertion order. Keys of all-str, all-int, all-bytes dicts are written in the head."""
     if not value:
         return b"d\0"
-    if len(value) < LANE_LENGTH:
+    if len(value) < LANE_LENGTH and _ONLY_TEXT.issuperset(map(type, value)):
         names = tuple(value)
-        if set(map(type, names)) == _ONLY_TEXT and max(map(len, names)) <= _SHORT_NAME:
-            head, ordered = _named_items(names)
-            return _itemwise(head, [value[name] for name in ordered], walk, ordered)
+        known = _HEADS.get(names) or _make_head(names)
+        if known is not None:
+            head, ordered, ordered_values = known
+            return _itemwise(head, ordered_values(value), walk, ordered)
     kind = "s" if set(map(type, value)) == _ONLY_TEXT else common_kind(value)
     if kind not in _SORTED_KINDS:
         flat = _flat(value)
@@ -113,15 +120,26 @@ def encode_dict(value: dict[Any, Any], walk: Walk) -> bytes | Node:
     return _itemwise(head + b"v", values, walk, keys) if packed is None else head + packed
 
 
-@functools.lru_cache(maxsize=1024)
-def _named_items(names: tuple[str, ...]) -> tuple[bytes, tuple[str, ...]]:
-    """Return the head of a small dict with these keys, and the keys sorted: configurations come by the thousand."""
+def _make_head(names: tuple[str, ...]) -> "_Head | None":
+    """Make, and remember, what small dicts with these keys share; None if a key is long."""
+    if max(map(len, names)) > _SHORT_NAME:
+        return None
     keys = sorted(names)
-    return b"d" + count(len(keys)) + _short_texts(keys) + b"v", tuple(keys)
+    values_of = operator.itemgetter(*keys) if len(keys) > 1 else _only_value
+    made = b"d" + count(len(keys)) + _short_texts(keys) + b"v", tuple(keys), values_of
+    if len(_HEADS) < _MOST_HEADS:
+        _HEADS[names] = made
+    return made
+
+
+def _only_value(value: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(value.values())
 
 
 def encode_ordered_dict(value: OrderedDict[Any, Any], walk: Walk) -> Node:
-    """Encode an OrderedDict with its order."""
+    """Encode an OrderedDict with its order, and with attributes if somebody hung any on it (torch does)."""
+    if own := vars(value):
+        return named("OrderedDict with attributes", OrderedDict(value), dict(own))
     flat = _flat(value)
     return Node(named_head("OrderedDict", len(flat)), flat, Order.GIVEN, key_label, flat)
 

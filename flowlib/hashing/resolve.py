@@ -2,7 +2,8 @@
 
 Theory of operation: a reference is looked up where Python would look it up (cells, globals, builtins, `sys.modules`) and
 followed through modules. It ends at the first thing that is not a module; attributes of that thing are not followed,
-because the whole thing counts. What ends in installed code becomes an `Installed`, what is not there a `Missing`.
+because the whole thing counts. So does the whole of a module whose class gives the attribute. What ends in installed code
+becomes an `Installed`, unless it is a number or a text, which somebody may have assigned; what is not there a `Missing`.
 
 Invariant: attributes are read from module dictionaries, never with `getattr`: no property, proxy or lazy loader runs.
 The one thing that can run is the import of a user module that a body imports and nobody has imported yet, as the body
@@ -29,6 +30,11 @@ _MODULE_FACTS = frozenset(
 _HEAP_TYPE = 1 << 9
 PLAIN_DATA = frozenset({bool, int, float, complex, str, bytes, tuple, list, dict, set, frozenset, type(None)})
 """Types of values that are neither code nor installed, whatever is in them."""
+
+
+_CONSTANTS = frozenset({bool, int, float, complex, str, bytes})
+_OF_THE_PROCESS = frozenset({"sys", "tempfile"})
+"""Modules whose plain values say how this process was started, and where it is."""
 
 
 @attrs.frozen
@@ -181,6 +187,9 @@ class Resolver:
         while rest and isinstance(value, ModuleType):
             if self._owners.of_module(value.__name__) is not None:
                 break
+            if _is_given_by_class(value, rest[0]):
+                rest = []
+                break
             attribute = rest.pop(0)
             label, name = f"{label}.{attribute}", f"{value.__name__}.{attribute}"
             origin = Origin(vars(value), attribute)
@@ -191,7 +200,7 @@ class Resolver:
         if isinstance(value, Installed):
             value = Installed(value.owner, ".".join((value.name, *rest)))
         elif isinstance(value, ModuleType):
-            value = self._in_installed_module(value, rest)
+            value, origin = self._in_installed_module(value, rest, origin)
         if reference.stored and isinstance(value, ModuleType):
             return
         yield Link(label, value, name, origin)
@@ -207,17 +216,38 @@ class Resolver:
             return self._module(submodule)
         return Missing(submodule)
 
-    def _in_installed_module(self, module: ModuleType, attributes: list[str]) -> object:
-        """Return what a chain through an installed module means: its name, or the user code that was put there."""
+    def _in_installed_module(
+        self, module: ModuleType, attributes: list[str], origin: Origin | None
+    ) -> tuple[object, Origin | None]:
+        """Return what a chain through an installed module means: its name, or what users may have put there."""
         owner = self._owners.of_module(module.__name__)
         if owner is None:
-            return module
+            return module, origin
+        holder: ModuleType = module
         value: object = module
         for attribute in attributes:
-            value = vars(value).get(attribute) if isinstance(value, ModuleType) else None
+            if isinstance(value, ModuleType):
+                holder, value = value, vars(value).get(attribute)
+            else:
+                value = None
         if isinstance(value, FunctionType | type) and self.is_user_code(value):
-            return value
-        return Installed(owner, ".".join((module.__name__, *attributes)))
+            return value, origin
+        if type(value) in _CONSTANTS and holder.__name__ not in _OF_THE_PROCESS and attributes[-1] not in _MODULE_FACTS:
+            return value, Origin(vars(holder), attributes[-1])
+        return Installed(owner, ".".join((module.__name__, *attributes))), origin
+
+
+def _is_given_by_class(module: ModuleType, attribute: str) -> bool:
+    """Say whether the class of a module, where it is not the usual one, gives an attribute: by a property, say."""
+    for cls in type(module).__mro__:
+        if cls is ModuleType:
+            return False
+        member = vars(cls).get(attribute)
+        if "__getattribute__" in vars(cls) or hasattr(type(member), "__set__"):
+            return True
+        if (member is not None or "__getattr__" in vars(cls)) and attribute not in vars(module):
+            return True
+    return False
 
 
 def _looked_up(reference: Reference, environment: Environment) -> tuple[object, Origin | None]:

@@ -1,7 +1,7 @@
 """Encoders for torch. Modules are plain objects whose state is in their attributes: `objects` encodes them.
 
-A tensor is its dtype, its shape, the kind of device it lives on, whether it requires a gradient, and its logical
-content; strides, offsets into a shared storage and the gradient accumulated so far leave no trace.
+A tensor is its dtype, its shape, the kind of device it lives on, whether it requires a gradient, its logical content
+and the gradient accumulated so far, if there is one; strides and offsets into a shared storage leave no trace.
 """
 
 import sys
@@ -19,6 +19,9 @@ def encode_tensor(value: Any, walk: Walk) -> Node:
     plain = value.detach()
     facts = (str(value.dtype), tuple(value.shape), value.device.type, value.requires_grad)
     own = dict(vars(value))  # attributes that a user hung on it
+    gradient = gradient_of(value)
+    if gradient is not None:
+        own[".grad"] = gradient
     if value.is_quantized or value.is_meta:
         raise Refused(value, "a quantized or meta tensor has no plain content")
     name = f"torch.{type(value).__name__}" if type(value).__module__.partition(".")[0] == "torch" else "torch.Tensor"
@@ -32,6 +35,11 @@ def encode_tensor(value: Any, walk: Walk) -> Node:
         places = (plain.crow_indices(), plain.col_indices()) if by_row else (plain.ccol_indices(), plain.row_indices())
         return named(name, *facts, own, str(value.layout), *places, plain.values())
     raise Refused(value, f"tensors of layout {value.layout} are not known", "Convert it with .to_dense().")
+
+
+def gradient_of(tensor: Any) -> Any:
+    """Return the gradient that a tensor has accumulated, or None. Others than leaves warn when they are asked."""
+    return tensor.grad if tensor.is_leaf or tensor.retains_grad else None
 
 
 def encode_dtype(value: Any, walk: Walk) -> Node:

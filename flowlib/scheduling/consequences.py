@@ -3,13 +3,14 @@
 The lower half of the scheduler; `scheduler` has the facts that set it off, and the rules for both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from flowlib.events import NodeState
 from flowlib.ids import NodeId
 from flowlib.scheduling.limits import SLOT, ReadyQueue
 from flowlib.scheduling.messages import Assemble, Cancel, Command, Drop, Skip, Start, StartQuick
 from flowlib.scheduling.states import FINAL_STATES, illegal, next_state
+from flowlib.scheduling.stretch import followers
 from flowlib.scheduling.table import NodeTable
 
 
@@ -26,7 +27,13 @@ class Consequences:
         self._decides = decides
         self._table = NodeTable()
         self._queue = ReadyQueue(slots, pools or {}, self._units_of)
-        self._per_slot: dict[str, int] = {}
+        self._slots = slots
+        self._share_in: dict[str, int] = {}
+        """What share of a piece of work a call of a quick task is, in units; other calls are whole ones."""
+        self._units_in: dict[str, int] = {}
+        """What share of a slot it takes."""
+        self._leading: set[str] = set()
+        """Tasks whose calls others may follow in the same piece of work."""
         self._waiters: dict[NodeId, list[tuple[NodeId, bool]]] = {}
         """Nodes that wait for another to end for a reason other than a first end of an input, and whether they need
         its value: same key, children, an input that is made again."""
@@ -117,6 +124,25 @@ class Consequences:
         else:
             self._undecided.add(node)
             self._decide.append(node)
+
+    def _await_inputs(self, node: NodeId) -> None:
+        """Count what a waiting node lacks, from what has become of its inputs so far."""
+        table = self._table
+        without_value: NodeId | None = None
+        for dependency in table.dependencies[node]:
+            if not table.has_told[dependency]:
+                table.n_missing[node] += 1
+            elif table.states[dependency] not in FINAL_STATES:  # it is made again
+                self._waiters.setdefault(dependency, []).append((node, True))
+                table.n_missing[node] += 1
+            elif not table.has_value[dependency] and not table.traits[node].always:
+                without_value = dependency
+        if without_value is not None:
+            self._skip(node, without_value)
+        elif self._is_stopped(node):
+            self._cancel(node)
+        elif table.n_missing[node] == 0:
+            self._inputs_there(node)
 
     def _to_queue(self, node: NodeId) -> None:
         if self._is_stopped(node):
@@ -212,33 +238,72 @@ class Consequences:
 
     # ---- slots
 
+    def _set_pace(self, task: str, per_slot: int, *, alone: bool, leads: bool) -> None:
+        share = SLOT // per_slot
+        self._share_in[task] = share
+        self._units_in[task] = share * self._slots if alone and share < SLOT else share
+        if leads:
+            self._leading.add(task)
+        else:
+            self._leading.discard(task)
+
     def _units_of(self, node: NodeId) -> int:
-        """Return the share of a slot that a node takes; what is put together from children is worth a whole one."""
-        per_slot = self._per_slot.get(self._table.traits[node].task, 1)
-        return SLOT if per_slot == 1 or node in self._children else SLOT // per_slot
+        """Return the share of a slot that a node takes; what is put together from children is worth a whole one.
+
+        A queued node that was cancelled takes nothing: it is in nobody's way.
+        """
+        if self._table.states[node] != "ready":
+            return 0
+        units = self._units_in.get(self._table.traits[node].task, SLOT)
+        return SLOT if node in self._children else units
+
+    def _share_of(self, node: NodeId) -> int:
+        """Return the share of a piece of work that a node is; `SLOT` for one that is a piece of work by itself."""
+        traits = self._table.traits[node]
+        if traits.pool is not None or traits.always or node in self._children or node in self._stale:
+            return SLOT
+        return self._share_in.get(traits.task, SLOT)
 
     def _start_what_fits(self) -> None:
         quick: list[NodeId] = []
-        units_left = 0
-        states, must_look = self._table.states, bool(self._stale or self._children or self._stopping)
-        while (node := self._queue.take()) is not None:
+        room = 0
+        states, share_in, traits, children = self._table.states, self._share_in, self._table.traits, self._children
+        must_look = bool(self._stale or children or self._stopping)
+        for node in self._taken(in_waves=not must_look):
             if (must_look or states[node] != "ready") and not self._may_start(node):
                 continue
             states[node] = "running"
-            units = self._queue.units_held(node)
-            if units == SLOT:
-                self._commands.append(Assemble(node) if node in self._children else Start(node))
+            share = share_in.get(traits[node].task, SLOT)
+            if share == SLOT or node in children:
+                self._commands.append(Assemble(node) if node in children else Start(node))
                 continue
-            if units > units_left:
-                self._start_quick(quick)
-                quick, units_left = [], SLOT
-            units_left -= units
+            if share > room:
+                self._start_quick(quick, room)
+                quick, room = [], SLOT
+            room -= share
             quick.append(node)
-        self._start_quick(quick)
+        self._start_quick(quick, room)
 
-    def _start_quick(self, nodes: list[NodeId]) -> None:
-        if nodes:
-            self._commands.append(StartQuick(tuple(nodes)))
+    def _taken(self, *, in_waves: bool) -> Iterator[NodeId]:
+        """Take nodes out of the queue for as long as one fits."""
+        if in_waves:
+            yield from self._queue.take_wave()
+        while (node := self._queue.take()) is not None:
+            yield node
+
+    def _start_quick(self, nodes: list[NodeId], room: int) -> None:
+        """Start quick nodes as one piece of work; what follows them goes along where there is nothing to decide."""
+        if not nodes:
+            return
+        behind: list[NodeId] = []
+        if self._leading and not self._decides and not self._stopping:
+            table = self._table
+            behind = followers(nodes, table, self._leading, self._share_of, SLOT, room)
+            for node in behind:
+                self._move(node, "followed")
+                table.n_missing[node] = 0
+                self._queue.hold_nothing(node)
+        self._commands.append(StartQuick(tuple(nodes), tuple(behind)))
 
     def _may_start(self, node: NodeId) -> bool:
         """Whether a node that was queued may still start; if not, its slot is free again and it is where it belongs."""

@@ -105,9 +105,39 @@ class ReadyQueue:
             return node
         return None
 
+    def take_wave(self) -> list[NodeId]:
+        """Give the best nodes that fit their slots, in order: what `take` gives one by one as long as none names a pool."""
+        wave, heap, units_of, held, free = self._wave, self._heap, self._units_of, self._held, self._free
+        taken: list[NodeId] = []
+        while wave and not (heap and heap[0] < wave[-1]):
+            node = wave[-1][3]
+            units = units_of(node)
+            if units > free:
+                break
+            free -= units
+            wave.pop()
+            if units != SLOT:
+                held[node] = units
+            taken.append(node)
+        self._free = free
+        return taken
+
     def units_held(self, node: NodeId) -> int:
         """Return what share of a slot a node that was taken holds."""
         return self._held.get(node, SLOT)
+
+    def hold_nothing(self, node: NodeId) -> None:
+        """Take note that a node runs in the slot of others."""
+        self._held[node] = 0
+
+    def release_many(self, nodes: Sequence[NodeId]) -> None:
+        """Take back the slots of nodes."""
+        if self._pool_of:
+            for node in nodes:
+                self.release(node)
+        else:
+            give_up = self._held.pop
+            self._free += sum([give_up(node, SLOT) for node in nodes])
 
     def release(self, node: NodeId) -> None:
         """Take back the slots of a node."""

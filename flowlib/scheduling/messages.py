@@ -48,6 +48,10 @@ class Paced:
 
     task: str
     per_slot: int
+    alone: bool = False
+    """Whether pieces of work of such calls gain nothing beside each other: then one takes the slots of all."""
+    leads: bool = False
+    """Whether calls that need their values may follow them in the same piece of work."""
 
 
 @attrs.frozen
@@ -111,6 +115,13 @@ class Expanded:
 
 
 @attrs.frozen
+class Returned:
+    """The nodes were to follow others in one piece of work and have not begun: they wait again for what they need."""
+
+    nodes: Sequence[NodeId]
+
+
+@attrs.frozen
 class Lost:
     """A node, just started or at work, cannot have its input: the producer makes it again.
 
@@ -145,6 +156,7 @@ Fact = (
     | Done
     | Ended
     | Expanded
+    | Returned
     | Lost
     | ValueLost
     | Stopping
@@ -170,9 +182,13 @@ class Start:
 
 @attrs.frozen
 class StartQuick:
-    """Run the nodes' jobs one after the other: all are quick, and together they hold one slot."""
+    """Run the nodes' jobs one after the other: all are quick, and together they hold one slot.
+
+    What can follow them in the same piece of work waits for nothing but them and those before it in `followers`.
+    """
 
     nodes: tuple[NodeId, ...]
+    followers: tuple[NodeId, ...] = ()
 
 
 @attrs.frozen

@@ -13,7 +13,7 @@ Invariant: a node starts only when each of its inputs has ended, with a value un
 them was made again since the node was decided.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from flowlib.errors import InternalError
 from flowlib.events import NodeState
@@ -34,6 +34,7 @@ from flowlib.scheduling.messages import (
     Lost,
     Missed,
     Paced,
+    Returned,
     Stopping,
     Unblocked,
     ValueLost,
@@ -57,6 +58,7 @@ class Scheduler(Consequences):
             Done: self._done,
             Ended: self._ended,
             Expanded: self._expanded,
+            Returned: self._returned,
             Lost: self._lost,
             ValueLost: self._value_lost,
             Stopping: self._stop,
@@ -79,6 +81,10 @@ class Scheduler(Consequences):
     def consumers_left(self, node: NodeId) -> int:
         """Return how many nodes and targets may still ask for a node's value."""
         return self._table.n_consumers[node]
+
+    def dependents(self, node: NodeId) -> Sequence[NodeId]:
+        """Return the nodes that need a node, each once."""
+        return self._table.dependents[node]
 
     def add_pool(self, name: str, slots: int) -> None:
         """Make a pool known before nodes that name it are added."""
@@ -115,31 +121,36 @@ class Scheduler(Consequences):
         table = self._table
         if not all(self._queue.knows_pool(pool) for pool in {traits.pool for traits in fact.traits}):
             raise InternalError("A node names a pool that the scheduler does not know.", {}, "Please report it.")
-        new, has_told, first = table.add(fact), table.has_told, len(table.states) - len(fact.dependencies)
+        new = table.add(fact)
+        first = new.start
         self._n_open += len(new)
+        if first == 0 and not self._stopping:
+            self._begin(fact.dependencies)
+            return
         for number in new:
             node, needed = NodeId(number), table.dependencies[number]
-            lacking: NodeId | None = None
             if needed and needed[0] >= first and min(needed) >= first:  # all as new as itself: the common case
                 table.n_missing[node] = len(needed)
+                if self._is_stopped(node):
+                    self._cancel(node)
             else:
-                for dependency in needed:
-                    if not has_told[dependency]:
-                        table.n_missing[node] += 1
-                    elif table.states[dependency] not in FINAL_STATES:  # it is made again
-                        self._waiters.setdefault(dependency, []).append((node, True))
-                        table.n_missing[node] += 1
-                    elif not table.has_value[dependency] and not table.traits[node].always:
-                        lacking = dependency
-            if lacking is not None:
-                self._skip(node, lacking)
-            elif self._is_stopped(node):
-                self._cancel(node)
-            elif table.n_missing[node] == 0:
-                self._inputs_there(node)
+                self._await_inputs(node)
+
+    def _begin(self, dependencies: Sequence[tuple[NodeId, ...]]) -> None:
+        """Take the first nodes: nothing has happened to any of them."""
+        states = self._table.states
+        self._table.n_missing[:] = map(len, dependencies)
+        ready = [NodeId(number) for number, needed in enumerate(dependencies) if not needed]
+        for node in ready:
+            states[node] = "ready"
+        if self._decides:
+            self._undecided.update(ready)
+            self._decide += ready
+        else:
+            self._ready_now += ready
 
     def _paced(self, fact: Paced) -> None:
-        self._per_slot[fact.task] = min(max(1, fact.per_slot), SLOT)
+        self._set_pace(fact.task, min(max(1, fact.per_slot), SLOT), alone=fact.alone, leads=fact.leads)
 
     def _hit(self, fact: Hit) -> None:
         for node in fact.nodes:
@@ -185,12 +196,12 @@ class Scheduler(Consequences):
         for node in fact.nodes:
             if self._state(node) != "running":
                 raise illegal(node, states[node], "done")
-        release = self._queue.release
         for node in fact.nodes:
             states[node], has_value[node], is_dropped[node] = "done", True, False
-            release(node)
+        self._queue.release_many(fact.nodes)
         self._n_open -= len(fact.nodes)
-        self._must_run.difference_update(fact.nodes)
+        if self._must_run:
+            self._must_run.difference_update(fact.nodes)
         self._ended_now += fact.nodes
 
     def _ended(self, fact: Ended) -> None:
@@ -210,6 +221,12 @@ class Scheduler(Consequences):
         self._forget(self._children.get(node, ()))
         self._children[node] = children
         self._wait_for(node, children, needs_value=False)
+
+    def _returned(self, fact: Returned) -> None:
+        for node in fact.nodes:
+            self._move(node, "returned")
+            self._queue.release(node)
+            self._await_inputs(node)
 
     def _lost(self, fact: Lost) -> None:
         node, producer = fact.node, fact.producer

@@ -4,7 +4,7 @@ An `Entry` says what a call produced; a `Payload` says where the bytes of its va
 it could not verify, and none of its methods lets store trouble reach a run: it answers "not there" and leaves a notice.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 import attrs
@@ -208,6 +208,9 @@ class Store(Protocol):
 
     def flush(self) -> None:
         """Commit every entry taken so far."""
+
+    def flush_soon(self) -> Callable[[], bool]:
+        """Begin to commit every entry taken so far, without waiting for a disk; return what says whether it is done."""
 
     def lease(self, key: Key, holder: Holder | None = None) -> Lease | None:
         """Return the right to compute `key`, or None while another thread or process holds it. Never waits."""

@@ -7,26 +7,26 @@ found on reading: length and digest must match, else the file goes to `bad/` and
 Invariant: a blob returned by `read` is in memory that belongs to the caller alone: a copy, or a private map.
 """
 
-import contextlib
+import itertools
 import mmap
 import os
 import stat
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from flowlib.hashing.digest import StreamHasher, digest_bytes, is_digest, size_bytes
 from flowlib.ids import Digest
 from flowlib.store.base import BlobLost, NotKept
 from flowlib.store.files import Buffer, Files, NotRegular
+from flowlib.store.unsynced import BEGIN_BYTES, Unsynced
 
 MAP_FROM_BYTES = 64 * 1024
 """Smaller blobs are read into memory: a map costs more than the copy."""
 _VERIFY_REUSED_BYTES = 1024 * 1024
 _COPY_BYTES = 1024 * 1024
+_PIECE_BYTES = 8 * 1024 * 1024
+"""How much of a large blob is written before the disk is told to begin with it."""
 _MAX_UNSYNCED = 1000
-_SYNCS_AT_ONCE = 4
-_MANY = 8
 
 
 class Blobs:
@@ -37,10 +37,11 @@ class Blobs:
 
     def __init__(self, root: Path, files: Files, sync: str) -> None:
         self._root, self._files, self._sync = root, files, sync
-        self._lock = threading.Lock()
-        self._unsynced: list[Path] = []
+        self._unsynced = Unsynced(files)
         self._shards: set[str] = set()
-        self._tmp_prefix = f"{os.uname().nodename}.{os.getpid()}"
+        self._top, self._tmp = root / "blobs", root / "tmp"
+        self._tmp_prefix = f"{os.uname().nodename}.{os.getpid()}.{os.urandom(8).hex()}"
+        self._number = itertools.count()
 
     def path_of(self, digest: Digest) -> Path:
         """Return where a blob is, or would be.
@@ -50,7 +51,7 @@ class Blobs:
         """
         if not is_digest(digest):
             raise BlobLost(f"{digest!r:.80} names no blob")
-        return self._root / "blobs" / digest.split("-")[1][:2] / digest
+        return self._top.joinpath(digest.split("-")[1][:2], digest)
 
     def write(self, parts: Sequence[Buffer], digest: Digest) -> None:
         """Write a blob whose digest is known, unless it is there already.
@@ -61,7 +62,7 @@ class Blobs:
         try:
             path = self.path_of(digest)
             if not self._is_there(path, digest):
-                self._publish(self._write_temporary(parts), path)
+                self._publish(self._write_temporary(parts), path, size_bytes(digest))
         except OSError as error:
             raise NotKept(f"its bytes cannot be written: {error.strerror or error}") from error
 
@@ -87,7 +88,7 @@ class Blobs:
             at = 0
             while chunk := self._files.read(source, _COPY_BYTES, at):
                 hasher.update(chunk)
-                self._files.write(target, [chunk])
+                self._write_piece(target, at, [chunk], len(chunk))
                 at += len(chunk)
             digest = hasher.digest()
             self._complete(target)
@@ -100,7 +101,7 @@ class Blobs:
         if self._is_there(path, digest):
             self._discard(temporary)
         else:
-            self._publish(temporary, path)
+            self._publish(temporary, path, 0)
         return digest
 
     def read(self, digest: Digest) -> memoryview:
@@ -152,12 +153,12 @@ class Blobs:
 
     def names(self) -> Iterator[tuple[Path, str]]:
         """Iterate over (path, name) of everything among the blobs, whether it belongs there or not."""
-        top = self._root / "blobs"
-        for shard in self._files.names(top):
-            if self._files.is_dir(top / shard):
-                yield from ((top / shard / name, name) for name in self._files.names(top / shard))
+        for shard in self._files.names(self._top):
+            directory = self._top / shard
+            if self._files.is_dir(directory):
+                yield from ((directory / name, name) for name in self._files.names(directory))
             else:
-                yield top / shard, shard
+                yield directory, shard
 
     def _view(self, descriptor: int, n_bytes: int) -> memoryview:
         if n_bytes < MAP_FROM_BYTES:
@@ -222,6 +223,11 @@ class Blobs:
         self._files.make_dir(self._root / "bad")
         self._files.move(path, self._root / "bad" / f"{path.name}.{os.urandom(3).hex()}")
 
+    @property
+    def n_unsynced(self) -> int:
+        """How many blobs a call of `make_durable` would have to wait for."""
+        return len(self._unsynced)
+
     def make_durable(self) -> None:
         """Wait until every blob written so far is on the disk.
 
@@ -230,31 +236,13 @@ class Blobs:
 
         Cost: a wait for the disk, and about 0.1 ms of work a blob written since the last call.
         """
-        with self._lock:
-            paths, self._unsynced = self._unsynced, []
-        try:
-            self._sync_all(paths)
-            self._sync_all(list(dict.fromkeys(path.parent for path in paths)))
-        except OSError:
-            with self._lock:
-                self._unsynced = paths + self._unsynced
-            raise
+        self._unsynced.sync()
 
-    def _sync_all(self, paths: list[Path]) -> None:
-        """Sync files or directories, many of them at once: then the file system writes its journal once for several."""
-        if len(paths) < _MANY:
-            for path in paths:
-                self._sync_one(path)
-            return
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(_SYNCS_AT_ONCE) as pool:
-            for _ in pool.map(self._sync_one, paths):
-                pass
-
-    def _sync_one(self, path: Path) -> None:
-        with contextlib.suppress(FileNotFoundError):  # collected or quarantined meanwhile
-            self._files.sync_path(path)
+    def written_elsewhere(self, digests: Iterable[Digest]) -> None:
+        """Take note of blobs that another process has written, so that `make_durable` covers them."""
+        if self._sync == "batch":
+            for path in map(self.path_of, digests):
+                self._unsynced.add(path, path.parent, is_begun=False)
 
     def quarantine(self, path: Path) -> str:
         """Move a damaged file aside and return the end of a sentence that says so. Never raises."""
@@ -287,7 +275,10 @@ class Blobs:
     def _write_temporary(self, parts: Sequence[Buffer]) -> Path:
         path, descriptor = self._create_temporary()
         try:
-            self._files.write(descriptor, parts)
+            at = 0
+            for piece, n_bytes in _pieces(parts):
+                self._write_piece(descriptor, at, piece, n_bytes)
+                at += n_bytes
             self._complete(descriptor)
         except BaseException:
             self._discard(path)
@@ -296,49 +287,70 @@ class Blobs:
             self._files.close(descriptor)
         return path
 
+    def _write_piece(self, descriptor: int, at: int, piece: Sequence[Buffer], n_bytes: int) -> None:
+        self._files.write(descriptor, piece)
+        if n_bytes >= BEGIN_BYTES and self._sync != "off":
+            self._files.begin_sync(descriptor, at, n_bytes)
+
     def _complete(self, descriptor: int) -> None:
         if self._sync == "full":
             self._files.sync(descriptor)
         self._files.make_read_only(descriptor)
 
-    def _publish(self, temporary: Path, path: Path) -> None:
+    def _publish(self, temporary: Path, path: Path, n_bytes_begun: int) -> None:
         try:
-            if path.parent.name not in self._shards:
-                self._make_shard(path.parent)
+            shard = path.parent
+            if shard.name not in self._shards:
+                self._make_shard(shard)
             try:
                 self._files.rename(temporary, path)
             except FileNotFoundError:  # the directory was removed behind our back
-                self._make_shard(path.parent)
+                self._make_shard(shard)
                 self._files.rename(temporary, path)
         except BaseException:
             self._discard(temporary)
             raise
         if self._sync == "full":
-            self._files.sync_path(path.parent)
+            self._files.sync_path(shard)
         elif self._sync == "batch":
-            with self._lock:
-                self._unsynced.append(path)
-            if len(self._unsynced) >= _MAX_UNSYNCED:
+            n_unsynced = self._unsynced.add(path, shard, is_begun=n_bytes_begun >= BEGIN_BYTES)
+            if n_unsynced >= _MAX_UNSYNCED:
                 self.make_durable()
 
     def _make_shard(self, shard: Path) -> None:
-        self._files.make_dir(shard.parent)
-        self._files.make_dir(shard)
+        try:
+            self._files.make_dir(shard)
+        except FileNotFoundError:
+            self._files.make_dir(shard.parent)
+            self._files.make_dir(shard)
         self._shards.add(shard.name)
 
     def _create_temporary(self) -> tuple[Path, int]:
-        path = self._root / "tmp" / f"{self._tmp_prefix}.{os.urandom(8).hex()}"
+        path = self._tmp / f"{self._tmp_prefix}-{next(self._number):x}"
         try:
-            return path, self._files.create(path)
+            return path, self._files.create_incomplete(path)
         except FileNotFoundError:
             self._files.make_dir(path.parent)
-            return path, self._files.create(path)
+            return path, self._files.create_incomplete(path)
 
     def _discard(self, path: Path) -> None:
         try:
             self._files.remove(path)
         except OSError:
             return  # `gc` removes what dead processes leave
+
+
+def _pieces(parts: Sequence[Buffer]) -> Iterator[tuple[Sequence[Buffer], int]]:
+    """Cut the parts of a blob, in order, into what is written at once: all of a small one, a few MB of a large one."""
+    views = [memoryview(part).cast("B") for part in parts]
+    n_bytes = sum(map(len, views))
+    if n_bytes <= _PIECE_BYTES:
+        yield views, n_bytes
+        return
+    for view in views:
+        for start in range(0, len(view), _PIECE_BYTES):
+            piece = view[start : start + _PIECE_BYTES]
+            yield [piece], len(piece)
 
 
 def matches(view: memoryview, digest: Digest) -> bool:

@@ -5,6 +5,7 @@ Ladder, first fit wins:
     raw, text         bytes, str                            exactly these bytes
     plain             builtin types, nested                 codec_plain
     npy               numpy arrays without objects          codec_arrays
+    safetensors       torch tensors, and dicts of them      codec_tensors, where that package is installed
     *-arrow           pandas, polars, pyarrow frames        codec_frames, where the round trip is exact
     file              File, Dir                             codec_files: the contents become blobs of their own
     pickle5           whatever pickle can do                codec_pickle, large buffers apart
@@ -23,7 +24,7 @@ import attrs
 from flowlib.errors import near_miss
 from flowlib.hashing.digest import StreamHasher, digest_bytes
 from flowlib.ids import Digest
-from flowlib.store import codec_arrays, codec_files, codec_frames, codec_pickle, codec_plain
+from flowlib.store import codec_arrays, codec_files, codec_frames, codec_pickle, codec_plain, codec_tensors
 from flowlib.store.base import BlobLost, NotKept, Payload
 from flowlib.store.codec_files import FileBlobs
 from flowlib.store.files import Buffer
@@ -33,6 +34,7 @@ CODECS = (
     "text",
     "plain",
     "npy",
+    "safetensors",
     "pandas-arrow",
     "polars-arrow",
     "pyarrow-arrow",
@@ -41,7 +43,7 @@ CODECS = (
     "cloudpickle",
 )
 PICKLED = frozenset({"pickle5", "cloudpickle"})
-_INERT = frozenset({"raw", "text", "npy"})
+_INERT = frozenset({"raw", "text", "npy", "safetensors"})
 SIMPLE = frozenset({"raw", "text", "plain"})
 INLINE_BYTES = 4096
 """Payloads up to this size travel in their entry; larger ones become blobs."""
@@ -128,12 +130,23 @@ def encode_value(value: object, files: FileBlobs, *, codec: str | None = None) -
     plain = codec_plain.encode_plain(value)
     if plain is not None:
         return Encoded("plain", [plain])
-    return _encode_array(value) or _encode_frame(value) or _encode_file(value, files) or _encode_pickle(value, files)
+    return (
+        _encode_array(value)
+        or _encode_tensors(value)
+        or _encode_frame(value)
+        or _encode_file(value, files)
+        or _encode_pickle(value, files)
+    )
 
 
 def _encode_array(value: object) -> Encoded | None:
     parts = codec_arrays.encode_array(value) if codec_arrays.is_array(value) else None
     return None if parts is None else Encoded("npy", parts)
+
+
+def _encode_tensors(value: object) -> Encoded | None:
+    parts = codec_tensors.encode_tensors(value)
+    return None if parts is None else Encoded("safetensors", parts)
 
 
 def _encode_frame(value: object) -> Encoded | None:
@@ -148,7 +161,7 @@ def _encode_file(value: object, files: FileBlobs) -> Encoded | None:
 
 def _encode_pickle(value: object, files: FileBlobs) -> Encoded:
     inside = codec_files.FilesInside(files)
-    name, parts = codec_pickle.encode_pickle(value, inside.reducers)
+    name, parts = codec_pickle.encode_pickle(value, {**inside.reducers, **codec_tensors.tensor_reducers()})
     return Encoded(name, [inside.manifest(), *parts], inside.refs)
 
 
@@ -157,12 +170,13 @@ def _encode_as(value: object, files: FileBlobs, codec: str) -> Encoded:
         raise NotKept(f"there is no codec {codec!r}. {near_miss(codec, CODECS)}")
     if codec in PICKLED:
         return _encode_pickle(value, files)
-    for encoded in (_encode_array(value), _encode_frame(value), _encode_file(value, files)):
+    for encoded in (_encode_array(value), _encode_tensors(value), _encode_frame(value), _encode_file(value, files)):
         if encoded is not None and encoded.codec == codec:
             return encoded
     encoded = encode_value(value, files)
     if encoded.codec != codec:
-        raise NotKept(f"the codec {codec!r} cannot keep a {type(value).__qualname__} exactly")
+        needs = codec_tensors.NEEDS if codec == "safetensors" else ""
+        raise NotKept(f"the codec {codec!r} cannot keep a {type(value).__qualname__} exactly{needs}")
     return encoded
 
 
@@ -181,6 +195,8 @@ def decode_value(codec: str, data: memoryview, files: FileBlobs) -> object:
         return codec_plain.decode_plain(data)
     if codec == "npy":
         return codec_arrays.decode_array(data)
+    if codec == "safetensors":
+        return codec_tensors.decode_tensors(data)
     if codec == "file":
         return codec_files.decode_file(data, files)
     if codec in PICKLED:

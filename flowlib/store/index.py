@@ -1,16 +1,17 @@
 """The index: small sealed records by name, in one diskcache. The only importer of diskcache.
 
-Theory of operation: diskcache makes the database, checks it and brings it up to date; nothing of its values, eviction
-or statistics is used. Rows are read and written in batches by our own statements on a table of our own beside its own,
+Theory of operation: diskcache makes the database, and brings up to date one that is not as it left it; nothing of its
+values, eviction or statistics is used. Rows are read and written in batches by our own statements on a table of our own beside its own,
 whose triggers and second index double the cost of a row; `Cache.set` costs six times as much. Each thread has a
 connection of its own, closed when the thread ends or the index is let go of, whichever is first: until then somebody may
-be using it. Names start with a letter and a colon: `e:` entry by key, `r:` latest keys by task, `s:` statistics by task,
+be using it. The first of them stays open until the index is closed, though its thread may be gone. Names start with a letter and a colon: `e:` entry by key, `r:` latest keys by task, `s:` statistics by task,
 `t:` text by name, `f:` digest by file path, `p:` how far a pack has been taken in.
 
 Rules: every write holds the write lock (see `leases`) around the whole transaction and the checkpoint it may
 cause, and so do opening and closing: no two processes write or checkpoint at once, so nobody waits inside SQLite, and
-the fault in SQLite's log that needs a checkpoint beside a writer (fixed in 3.51.3) cannot occur. No descriptor of the
-database is ever opened here. A connection that came through a fork is kept aside, unused and unclosed.
+the fault in SQLite's log that needs a checkpoint beside a writer (fixed in 3.51.3) cannot occur. A thread's connection
+comes and goes without the lock, because it is never the only one: the only one recovers the log when it opens and writes
+it back when it closes, and everybody else waits meanwhile. No descriptor of the database is ever opened here. A connection that came through a fork is kept aside, unused and unclosed.
 
 Invariant: a method raises only `IndexLost` (not a usable database: start a new one) or `IndexBusy` (try again later).
 """
@@ -50,6 +51,7 @@ _LONG = 1024
 """From as many names on, reading everything there is may be cheaper than asking by name: for up to two rows a name."""
 _PAGE_ROWS = 1000
 _HAS_TABLE = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'Records'"
+_EMPTY = "SELECT value FROM Records WHERE name = ''"
 _SET_UP = (
     "CREATE TABLE Records(name TEXT PRIMARY KEY, value BLOB)",
     "INSERT INTO Records SELECT key, value FROM Cache WHERE raw = 1",  # what an earlier version kept there
@@ -87,8 +89,10 @@ class Index:
         self._threads = threading.local()
         self._aside: set[sqlite3.Connection] = set()
         with _translated(), lock():
-            self._check_files()
-            self._open({**_SETTINGS, "sqlite_journal_mode": "delete" if network else "wal"})
+            journal = "delete" if network else "wal"
+            if not (self._has_database() and self._is_ready(journal)):
+                self._make({**_SETTINGS, "sqlite_journal_mode": journal})
+            self._first: _Own | None = self._threads.own
             self._make_private()
             self._identity = self._inode()
 
@@ -103,14 +107,23 @@ class Index:
         """Say whether another process has put a new database in the place of this one."""
         return self._inode() not in (None, self._identity)
 
-    def _check_files(self) -> None:
-        """Refuse whatever SQLite should not be pointed at: links, FIFOs, directories."""
+    def _has_database(self) -> bool:
+        """Say whether a database is there; refuse whatever SQLite should not be pointed at: links, FIFOs, directories."""
         self._files.make_dir(self._directory)
-        for name in self._files.names(self._directory):
-            if name in _DATABASE and not self._files.is_ordinary(self._directory / name):
+        found = [name for name in self._files.names(self._directory) if name in _DATABASE]
+        for name in found:
+            if not self._files.is_ordinary(self._directory / name):
                 raise IndexLost(f"{name} is not an ordinary file")
+        return _DATABASE[0] in found
 
-    def _open(self, settings: Mapping[str, object]) -> None:
+    def _is_ready(self, journal: str) -> bool:
+        """Say whether the database can be used as it is: then diskcache, 10 ms of it, is not even imported."""
+        connection = self.connection
+        if connection.execute("PRAGMA journal_mode").fetchone() != (journal,):
+            return False
+        return _has_table(connection)
+
+    def _make(self, settings: Mapping[str, object]) -> None:
         import sqlite3
 
         import diskcache
@@ -222,9 +235,10 @@ class Index:
     def close(self) -> None:
         """Close this thread's connection; those of other threads close with their threads, or with the index."""
         with contextlib.suppress(IndexLost, IndexBusy), _translated(), self._lock():
+            self._first = None  # closes it, if its thread is gone
             own: _Own | None = vars(self._threads).pop("own", None)
             if own is not None:
-                own.connection.close()
+                own.let_go()
 
 
 class _Own:
@@ -236,11 +250,11 @@ class _Own:
 
     def __init__(self, connection: "sqlite3.Connection", aside: "set[sqlite3.Connection]") -> None:
         self.connection = connection
-        self._let_go = functools.partial(_let_go, connection, aside, os.getpid(), os.getpid)
-        weakref.finalize(self, self._let_go).atexit = False  # threads may still be using theirs then
+        self.let_go = functools.partial(_let_go, connection, aside, os.getpid(), os.getpid)
+        weakref.finalize(self, self.let_go).atexit = False  # threads may still be using theirs then
 
     def __del__(self) -> None:
-        self._let_go()
+        self.let_go()
 
 
 def _let_go(
@@ -255,7 +269,7 @@ def _let_go(
 
 def _set_up(connection: "sqlite3.Connection") -> None:
     """Make our table, unless it is there."""
-    if connection.execute(_HAS_TABLE).fetchone() is None:
+    if not _has_table(connection):
         connection.execute("BEGIN IMMEDIATE")
         try:
             for statement in _SET_UP:
@@ -265,7 +279,19 @@ def _set_up(connection: "sqlite3.Connection") -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-    connection.execute("SELECT value FROM Records WHERE name = ''").fetchone()
+        connection.execute(_EMPTY).fetchone()
+
+
+def _has_table(connection: "sqlite3.Connection") -> bool:
+    """Say whether our table is there.
+
+    Raises:
+        sqlite3.Error: It is, and is not the one that we made.
+    """
+    if connection.execute(_HAS_TABLE).fetchone() is None:
+        return False
+    connection.execute(_EMPTY).fetchone()
+    return True
 
 
 def _has_at_most(connection: "sqlite3.Connection", n_rows: int) -> bool:

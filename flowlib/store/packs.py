@@ -12,6 +12,7 @@ only serves that, so that a torn frame does not swallow the ones behind it.
 Invariant: nothing is believed here. A reader checks the seal of every record, as it does for the index.
 """
 
+import errno
 import fcntl
 import os
 import struct
@@ -26,6 +27,8 @@ from flowlib.store.files import Files, NotRegular
 _MAGIC = b"\xf1pk\x01"
 _HEAD = struct.Struct("<4scHII")
 MAX_PACK_BYTES = 64 * 1024 * 1024
+_MANY_NAMES = 100
+"""A collection locks whatever pack it finds, so it may get hold of a new one before its writer does."""
 SUFFIX = ".pack"
 
 
@@ -154,7 +157,10 @@ class PackWriter:
             n_bytes = clean.get(name, -1)
             if 0 <= n_bytes < MAX_PACK_BYTES // 2 and self._take(name, n_bytes):
                 return
-        self._take(new_name(), 0)
+        for _ in range(_MANY_NAMES):
+            if self._take(new_name(), 0):
+                return
+        raise OSError(errno.EBUSY, "another process holds every new pack")
 
     def _take(self, name: str, n_bytes: int) -> bool:
         try:

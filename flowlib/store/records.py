@@ -78,6 +78,17 @@ class Records:
         except (IndexBusy, IndexLost) as error:
             self._notices.add("index", f"The cache index cannot be read now ({error}); results are computed again.")
             sealed = {}
+        return self._authentic(names, sealed)
+
+    def _get_to_change(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Return what `get` would, inside a transaction: trouble is for whoever commits, who holds no lock by then.
+
+        Raises:
+            IndexLost, IndexBusy: The index cannot be read.
+        """
+        return self._authentic(names, self._index.get(names))
+
+    def _authentic(self, names: Sequence[str], sealed: dict[str, bytes]) -> dict[str, bytes]:
         if self._late:
             sealed.update((name, self._late[name]) for name in names if name in self._late)
         found, refused = self._mac.open_many(sealed)
@@ -148,10 +159,13 @@ class Records:
             self._clean[pack] = n_bytes
             progress["p:" + pack] = whole(n_bytes)
         late = self._late
+
+        def change() -> tuple[Mapping[str, bytes], Iterable[str]]:
+            derived = seal_derived(self._derive, logged, self._get_to_change, self._mac)
+            return {**derived, **late, **sealed, **progress}, ()
+
         try:
-            self._write(
-                lambda: ({**seal_derived(self._derive, logged, self.get, self._mac), **late, **sealed, **progress}, ())
-            )
+            self._write(change)
         except IndexBusy as error:
             self._postpone({**late, **sealed}, str(error))
         else:

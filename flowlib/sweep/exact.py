@@ -96,7 +96,7 @@ class Moments:
 
     def add(self, value: int | float) -> None:
         """Take one number of a sum without weights."""
-        if value != value or value in _INFINITIES:
+        if value - value:  # 0 for finite numbers, NaN for the others
             self._take_special(value)
             return
         self.n += 1
@@ -105,13 +105,14 @@ class Moments:
         if value > self._max:
             self._max = value
         numerator, denominator = value.as_integer_ratio()
-        if denominator > self._per_one:
-            finer = denominator // self._per_one
+        per_one = self._per_one
+        if denominator > per_one:
+            finer = denominator // per_one
             self._per_one = denominator
             self._sum *= finer
             self._sum_of_squares *= finer * finer
-        elif denominator < self._per_one:
-            numerator *= self._per_one // denominator
+        elif denominator < per_one:
+            numerator *= per_one // denominator
         self._sum += numerator
         self._sum_of_squares += numerator * numerator
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import attrs
 
+from flowlib.errors import error_text
+
 _MAX_TRACEBACK = 8_000
 
 
@@ -47,7 +49,7 @@ class Failed:
         lines = traceback.StackSummary.extract(iter(frames)).format() + traceback.format_exception_only(error)
         return cls(
             error_type=type(error).__name__,
-            message=_message(error),
+            message=error_text(error),
             task=task,
             label=label,
             where=where,
@@ -66,10 +68,3 @@ class Failed:
         label = f"{self.label!r}: " if self.label else ""
         first = (self.message.splitlines() or [""])[0][:120]
         return f"Failed({label}{self.error_type}: {first})"
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception as broken:  # a user's __str__ may itself fail; the failure must still be told
-        return f"(its message raised {type(broken).__name__})"

@@ -50,7 +50,8 @@ def fan_out(
         SpaceError: A parameter is unknown to the task, missing or given twice; the space is empty; two points share a
             label that was asked for.
 
-    Cost: about 2 us and 330 bytes a point of a grid, and 100 bytes in a graph.
+    Cost: about 0.4 us and 100 bytes a point of a grid of plain values. What makes it a node, 2 us, 160 bytes and 100 more in a
+    graph, comes when the nodes are asked for: by a run, a reduction, an index.
 
     >>> from flowlib.graph.task import task
     >>> from flowlib.sweep.space import grid

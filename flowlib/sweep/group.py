@@ -1,6 +1,6 @@
 """A fan-out whose points are known: a container of ordinary nodes, and how it and its reductions are built."""
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import chain, repeat
 from typing import Any, Generic, TypeVar, overload
 
@@ -13,7 +13,8 @@ from flowlib.graph.policy import OnError, Policy, Pool, policy_with
 from flowlib.graph.site import Site
 from flowlib.graph.task import Task
 from flowlib.sweep.failed import Failed
-from flowlib.sweep.point import Point, Points, row_identity
+from flowlib.sweep.once import Once
+from flowlib.sweep.point import Point, Points, Shape, row_identity
 from flowlib.sweep.reduce import Reducer, check_min_ok
 from flowlib.sweep.reduction import ReduceTask, SweepPoints
 from flowlib.sweep.result import SweepResult
@@ -37,23 +38,34 @@ class FanOutOptions:
 class FanOut(Composite, Generic[R]):
     """The nodes of a sweep, one per point, in enumeration order.
 
-    Running it gives a `SweepResult`; passing it to a task gives the list of its good values.
+    Running it gives a `SweepResult`; passing it to a task gives the list of its good values. Nodes and labels may be
+    made when somebody asks for them: until then a point is its values.
     """
 
     def __init__(
         self,
-        nodes: Sequence[Node],
+        nodes: Sequence[Node] | Once[tuple[Node, ...]],
         points: Sequence[Point],
-        labels: Sequence[str],
+        labels: Sequence[str] | Once[tuple[str, ...]],
         *,
         task: str,
         min_ok: int | float | None = None,
     ) -> None:
-        self.nodes = tuple(nodes)
+        self._nodes = nodes if isinstance(nodes, Once) else Once.of(tuple(nodes))
+        self._labels = labels if isinstance(labels, Once) else Once.of(tuple(labels))
         self.points = Points.of(points)
-        self.labels = tuple(labels)
         self.task = task
         self.min_ok = min_ok
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes, in enumeration order."""
+        return self._nodes()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the points, in the same order."""
+        return self._labels()
 
     # ---- a container of nodes
 
@@ -74,7 +86,7 @@ class FanOut(Composite, Generic[R]):
     # ---- looking and choosing
 
     def __len__(self) -> int:
-        return len(self.nodes)
+        return len(self.points)
 
     def __iter__(self) -> Iterator[R]:
         return iter(self.nodes)  # type: ignore[arg-type]
@@ -131,48 +143,55 @@ def build_fan_out(
     task: Task[..., R], fixed: tuple[Any, ...], space: Space, options: FanOutOptions, site: Site
 ) -> FanOut[R]:
     """Make the nodes of a space whose points are known."""
-    rows = list(space.rows())
-    if not rows:
+    points = _points_of(space)
+    if not points:
         raise SpaceError(f"The space of {task.name!r} has no points.", {"at": site}, "Give every axis a value.")
-    points = Points(tuple([row[0] for row in rows]), tuple([row[1] for row in rows]))
-    del rows
-    labels = tuple(label_points(points, options.name))
+    labels = Once(lambda: tuple(label_points(points, options.name)))
+    if options.name is not None:
+        labels()  # now, because what is wrong with a template is told to its author
     policy = _policy(task, options)
     calls = _calls(task, (*task.bound, *fixed), points)
     code, offset = site.code, site.offset
-    nodes = [
-        new_node(task, args, deps, code, offset, policy, label)
-        for (args, deps), label in zip(calls, labels, strict=True)
-    ]
+    nodes = Once(
+        lambda: tuple(map(new_node, repeat(task), *calls(), repeat(code), repeat(offset), repeat(policy), labels()))
+    )
     return FanOut(nodes, points, labels, task=task.name, min_ok=options.min_ok)
 
 
-_Calls = Iterator[tuple[tuple[Any, ...], tuple[Node, ...]]]
-"""Bound arguments and the nodes in them, for each point."""
+def _points_of(space: Space) -> Points:
+    """Enumerate a space, without a row of its own for each point."""
+    shapes: list[Shape] = []
+    values: list[tuple[object, ...]] = []
+    for shape, row in space.rows():
+        shapes.append(shape)
+        values.append(row)
+    return Points(shapes, values)
+
+
+_Calls = Callable[[], tuple[Iterable[tuple[Any, ...]], Iterable[tuple[Node, ...]]]]
+"""Gives the bound arguments, and the nodes in them, of each point."""
 
 
 def _calls(task: Task[..., Any], fixed: tuple[Any, ...], points: Points) -> _Calls:
-    """Bind the call of each point, fixed arguments by position and parameters by name.
+    """Bind the call of each point, fixed arguments by position and parameters by name; what is wrong is told now.
 
-    Points that set the same names are bound alike; points of plain values add no nodes to the fixed arguments'. Without
-    fixed arguments, a point's values in the order of the parameters are its arguments, kept once.
+    Points that set the same names are bound alike. Nothing can be wrong with plain values beside the first, and they add
+    no nodes to the fixed arguments', so those are bound when they are asked for. Without fixed arguments, a point's
+    values in the order of the parameters are its arguments, kept once.
     """
     signature, describe = task.signature, task.signature.describe
     shape = points.shape()
     lane = None if shape is None else signature.lane(len(fixed), shape.names)
-    if lane is None:
-        for params in points.params():
-            args = signature.bind(fixed, params, task.name)
-            yield args, nodes_in(args, describe)
-        return
-    bound = map(lane.of, repeat(fixed), points.values)
-    if not ATOMS.issuperset(map(type, chain.from_iterable(points.values))):
-        for args in bound:
-            yield args, nodes_in(args, describe)
-        return
-    first = next(bound)
-    deps = nodes_in(first, describe)
-    yield from zip(chain((first,), bound), repeat(deps))
+    if lane is not None and ATOMS.issuperset(map(type, chain.from_iterable(points.values))):
+        deps = nodes_in(lane.of(fixed, points.values[0]), describe)
+        return lambda: (map(lane.of, repeat(fixed), points.values), repeat(deps))
+    bound: Iterable[tuple[Any, ...]]
+    if lane is not None:
+        bound = map(lane.of, repeat(fixed), points.values)
+    else:
+        bound = (signature.bind(fixed, params, task.name) for params in points.params())
+    made = [(args, nodes_in(args, describe)) for args in bound]
+    return lambda: ([args for args, _ in made], [deps for _, deps in made])
 
 
 def _policy(task: Task[..., Any], options: FanOutOptions) -> Policy:

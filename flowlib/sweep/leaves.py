@@ -12,7 +12,7 @@ from flowlib.ids import Digest
 from flowlib.sweep.distributions import Drawable, drawer
 from flowlib.sweep.expression import Expression, NameSets, distinct, first_names
 from flowlib.sweep.point import Row, Shape, row_identity
-from flowlib.sweep.value import canonical, is_node
+from flowlib.sweep.value import SCALARS, canonical, is_node
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -97,6 +97,8 @@ def listed_once(names: tuple[str, ...], lists: tuple[object, ...]) -> Listed:
     if any(is_node(column) for column in lists):
         return Listed(names=names, lists=lists)
     leaf = Listed(names=names, lists=lists)
+    if len(names) == 1 and _all_differ(leaf.known()[0]):
+        return leaf
     memo: dict[int, tuple[object, Hashable]] = {}
     kept: dict[Hashable, tuple[object, ...]] = {}
     for row in leaf.rows():
@@ -105,6 +107,12 @@ def listed_once(names: tuple[str, ...], lists: tuple[object, ...]) -> Listed:
         return leaf
     columns = tuple(zip(*kept.values(), strict=True))
     return Listed(names=names, lists=columns, dropped=leaf.count() - len(kept))
+
+
+def _all_differ(column: tuple[Any, ...]) -> bool:
+    """Say whether values are scalars of one type and no two are equal: told without an identity for each of them."""
+    kinds = set(map(type, column))
+    return len(kinds) == 1 and SCALARS.issuperset(kinds) and len(set(column)) == len(column)
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -137,9 +137,11 @@ class MeanOf(Reducer[Any, Mean]):
     def add(self, accumulator: _Columns, item: Item[Any]) -> _Columns:
         accumulator.n += 1
         weight = None if accumulator.weigh is None else accumulator.weigh(item)
-        numbers = self._numbers(accumulator, item)
-        for name, number in numbers.items():
-            column = accumulator.by_name[name]
+        by_name = accumulator.by_name
+        for name, number in self._numbers(accumulator, item).items():
+            column = by_name.get(name)
+            if column is None:
+                column = by_name[name] = _Column(is_weighted=weight is not None)
             column.n_present += 1
             if number != number:
                 column.n_nan += 1
@@ -152,15 +154,11 @@ class MeanOf(Reducer[Any, Mean]):
                 column.moments.add_weighted(number, weight)
         return accumulator
 
-    def _numbers(self, columns: _Columns, item: Item[Any]) -> dict[str, int | float]:
+    def _numbers(self, columns: _Columns, item: Item[Any]) -> Mapping[str, int | float]:
         """Return the item's numbers by metric, all of them if none was named."""
         if not self.metrics:
-            numbers = metric_leaves(item.value)
-            for name in numbers:
-                if name not in columns.by_name:
-                    columns.by_name[name] = _Column(is_weighted=columns.weigh is not None)
-            return numbers
-        numbers = {}
+            return metric_leaves(item.value)
+        numbers: dict[str, int | float] = {}
         for name, metric, find in columns.finders:
             found = find(item.value)
             number = found if type(found) is float else as_number(found)

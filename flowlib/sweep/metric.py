@@ -25,6 +25,8 @@ MISSING: Any = type("Missing", (), {"__repr__": lambda self: "missing"})()
 WHOLE = "value"
 """The metric that is the whole value of a task that returns a plain number."""
 
+_FLOAT = frozenset({float})
+_TEXT = frozenset({str})
 _MAX_LEAVES = 1_000
 _MAX_DEPTH = 5
 
@@ -144,8 +146,10 @@ def unreadable(metric: Metric, item: Item[Any], found: object) -> ReducerError:
     return ReducerError(what, facts, hint)
 
 
-def metric_leaves(value: object) -> dict[str, int | float]:
+def metric_leaves(value: object) -> Mapping[str, int | float]:
     """Return the numbers inside a value by dotted name; {"value": number} for a plain number.
+
+    For a dict of nothing but floats, that is the dict itself: the most usual result of a point.
 
     Bools are not counted among them: name such a metric to use it.
 
@@ -154,7 +158,11 @@ def metric_leaves(value: object) -> dict[str, int | float]:
     >>> metric_leaves({"auc": 0.9, "time": {"fit": 3}, "model": "svm"})
     {'auc': 0.9, 'time.fit': 3}
     """
-    if type(value) is not dict:
+    if type(value) is dict:
+        is_small = len(value) <= _MAX_LEAVES
+        if is_small and _FLOAT.issuperset(map(type, value.values())) and _TEXT.issuperset(map(type, value)):
+            return value
+    else:
         number = None if isinstance(value, bool) else as_number(value)
         if number is not None:
             return {WHOLE: number}

@@ -82,8 +82,10 @@ def _generated_parts(shape: Shape, columns: _Columns) -> _Parts | None:
         if values is None:
             return None
         if len(values) > 1 and name not in shape.derived:
-            texts = _texts(values)
-            shown = {value: f"{name}={texts[exact_key(value)]}" for value in values}
+            texts = list(map(brief_text, values))
+            if len(set(texts)) < len(texts):
+                texts = list(_texts(values).values())
+            shown = {value: f"{name}={text}" for value, text in zip(values, texts, strict=True)}
             parts.append(map(shown.__getitem__, column))
     return parts
 

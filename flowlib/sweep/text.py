@@ -52,8 +52,11 @@ def brief_text(value: object) -> str:
     >>> brief_text(0.1), brief_text(1.0), brief_text("svm"), brief_text(None)
     ('0.1', '1', 'svm', 'None')
     """
-    if type(value) is float:  # first: a sample has one for every point
+    kind = type(value)
+    if kind is float:  # first: a sample has one for every point
         return f"{value:g}"
+    if kind is int:
+        return cut(repr(value), VALUE_WIDTH)
     if isinstance(value, enum.Enum):
         return value.name
     if isinstance(value, float):

@@ -220,7 +220,8 @@ def test_version_is_the_packages(command) -> None:
         (["run", "--worker", "3", "flow.py"], "Did you mean '--workers'?"),
         (["run", "flow.py", "--worker", "3"], "Did you mean '--workers'?"),
         (["run", "flow.py", "5"], "Options are written --name value"),
-        (["run", "flow.py", "--workers", "-1"], "Give a whole number."),
+        (["run", "flow.py", "--workers", "-1"], "Give a whole number from 1 on."),
+        (["run", "flow.py", "--workers", "0"], "Give a whole number from 1 on."),
         (["cache", "lss"], "Add --help"),
         (["cache", "ls", "--tas", "x"], "Add --help"),
     ],
@@ -291,6 +292,31 @@ def test_closed_streams_are_no_reason_to_fail(flow: Path) -> None:
     done = subprocess.run(["sh", "-c", words], capture_output=True, text=True, timeout=60)
 
     assert (done.returncode, done.stdout) == (0, "adding up\n6.0\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["run FILE --json", "plan FILE", "why FILE", "cache ls", "cache ls --json", "--help", "run --help"],
+)
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no such device here")
+def test_output_that_does_not_fit_is_said(flow: Path, words: str) -> None:
+    """A full disk under a redirection: one sentence, a code of its own, and no traceback."""
+    command = f'exec "{sys.executable}" -m flowlib {words.replace("FILE", str(flow))} >/dev/full'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == Exit.OUTPUT
+    assert "error: The output cannot be written.\n  reason  No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("words", "code"), [("run FILE", 0), ("run FILE --nope", 2), ("run nowhere.py", 3)])
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no such device here")
+def test_complaints_that_do_not_fit_change_no_exit_code(flow: Path, words: str, code: int) -> None:
+    """With standard error on a full disk the command ends as it would have."""
+    command = f'exec "{sys.executable}" -m flowlib {words.replace("FILE", str(flow))} 2>/dev/full'
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+
+    assert (done.returncode, done.stdout) == (code, "" if code else "adding up\n6.0\n")
 
 
 def test_a_removed_current_directory_is_said(flow: Path, tmp_path: Path) -> None:

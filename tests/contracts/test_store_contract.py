@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from flowlib.clock import FrozenClock
 from flowlib.errors import FlowError
 from flowlib.hashing.file import Dir, File
+from flowlib.hashing.identity import digest
 from flowlib.ids import Digest, Key
 from flowlib.store.base import BlobLost, Entry, Holder, NotKept, Payload, TaskStats
 from flowlib.store.codec import INLINE_BYTES, encode_scalar, encode_value
@@ -120,6 +121,28 @@ def test_a_value_comes_back_as_it_was(store: Store, name: str) -> None:
     assert same(loaded, value)
 
 
+@pytest.mark.parametrize("n", [3, 3000])
+@pytest.mark.parametrize("kind", ["tensor", "dict", "module with gradients"])
+def test_tensors_come_back_as_objects_of_ones_own(store: Store, kind: str, n: int) -> None:
+    """Inline or as a blob, by whichever codec: content, gradients, and nobody else's memory."""
+    torch = pytest.importorskip("torch")
+    value = torch.arange(float(n))
+    if kind == "dict":
+        value = {"z": value, "a": torch.ones(n, dtype=torch.bfloat16)}
+    elif kind.startswith("module"):
+        value = torch.nn.Linear(n, 1)
+        value(torch.ones(n)).sum().backward()
+    payload = store.encode(value)
+
+    one, two = store.load(payload), store.load(payload)
+    assert digest(one) == digest(two) == digest(value)
+    tensors = (one, two) if kind == "tensor" else [found["z"] if kind == "dict" else found.bias for found in (one, two)]
+    with torch.no_grad():
+        tensors[0].add_(1)
+    assert not torch.equal(*tensors)
+    assert digest(two) == digest(store.load(payload)) == digest(value)
+
+
 def test_small_values_travel_inline_and_large_ones_as_blobs(store: Store) -> None:
     """The limit is 4 KiB."""
     assert store.encode(b"x" * 4096).inline == b"x" * 4096
@@ -221,6 +244,21 @@ def test_entries_are_found_before_and_after_a_flush(store: Store) -> None:
     store.flush()
 
     assert store.find([entry.key]) == {entry.key: entry}
+
+
+def test_a_flush_that_nobody_waits_for_comes_to_an_end(store: Store) -> None:
+    """Whatever it had to wait for; and what it was about is found all the while."""
+    entry = entry_of("a", store.encode(b"x" * 10_000))
+    store.put(entry)
+
+    is_done = store.flush_soon()
+
+    for _ in range(10_000):
+        assert store.find([entry.key]) == {entry.key: entry}
+        if is_done():
+            return
+        threading.Event().wait(0.001)
+    raise AssertionError("it never ended")
 
 
 def test_only_what_is_there_is_found(store: Store) -> None:

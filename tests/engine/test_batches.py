@@ -35,6 +35,7 @@ class FakeExecutor:
     """Takes batches and does nothing with them."""
 
     capacity = 3
+    makes_calls_here = True
 
     def __init__(self) -> None:
         self.batches: list[Batch] = []
@@ -309,7 +310,7 @@ def test_large_results_make_small_batches() -> None:
     pace = Pace()
     pace.gave_value("f")
 
-    assert pace.took({"f": [1e-6] * 10}) == [Paced("f", 8)]
+    assert pace.took({"f": [1e-6] * 10}) == [Paced("f", 8, alone=True)]
 
 
 # ---- shares of slots

@@ -13,9 +13,13 @@ import pytest
 
 import flowlib as fl
 from flowlib.clock import FrozenClock
+from flowlib.engine import values
 from flowlib.engine.run import execute, options_from
 from flowlib.events import NodeCached, NodeFinished, NodeStarted, RunFinished, RunStarted
+from flowlib.execution.base import Stored
+from flowlib.graph.graph import Graph
 from flowlib.ids import Key
+from flowlib.scheduling.scheduler import Scheduler
 from flowlib.store.base import Entry, Payload
 from flowlib.store.memory import MemoryStore
 from flowlib.testing import EventLog
@@ -185,6 +189,66 @@ def test_a_grown_sweep_computes_only_the_new_points() -> None:
     assert log.ran == ["inc"] * 10
     assert counts["encodes"] == 10
     assert counts["keys"] == 60
+
+
+@pytest.mark.parametrize("n", [10, 5_000])
+def test_a_new_reduction_of_stored_points_looks_each_up_once(n: int) -> None:
+    """What the look-up found is what the reduction reads; nothing is asked a second time, and each value is loaded once."""
+    store = CountingStore()
+    jobs = fl.fan_out(inc, over=fl.grid(x=range(n)))
+    counted(jobs, store)
+    counts = counted(fl.fan_in(jobs, fl.best(max="value")), store)
+    assert counts["keys"] == n + 1  # the points and the reduction
+    assert counts["loads"] == n + 1  # the points, and the result, to see that it comes back from its pickle
+    assert counts["encodes"] == 1
+
+
+def test_what_is_kept_for_a_reduction_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond a number of points, and for those with many bytes, the reduction looks up again what it reads."""
+    monkeypatch.setattr(values, "_KEPT_PAYLOADS", 7)
+
+    @fl.task
+    def text(x: int) -> str:
+        return "x" * (1000 if x == 3 else x)
+
+    store = CountingStore()
+    jobs = fl.fan_out(text, over=fl.grid(x=range(20)))
+    counted(jobs, store)
+    counts = counted(fl.fan_in(jobs, fl.reduce(int, lambda n, each: n + len(each))), store)
+    assert counts["keys"] == 20 + 1 + (20 - 7)
+    assert fl.run(fl.fan_in(jobs, fl.reduce(int, lambda n, each: n + len(each))), cache=store, progress=False) == 1187
+
+
+def test_bytes_kept_for_a_reduction_go_when_the_point_is_something_else() -> None:
+    """A point that is decided or made anew is not what it was before."""
+    reduction: Any = fl.fan_in(fl.fan_out(inc, over=fl.grid(x=[1, 2])), fl.best(max="value"))
+    points = list(reduction._fl_deps)
+    graph = Graph((reduction,))
+    kept = values.Values(graph, MemoryStore(), Scheduler(1, decides=True), frozenset(), {})
+    kept.expect_reductions()
+    first, second = (graph.id_of(point) for point in points)
+    small, large = (entry_of(MemoryStore().encode(value)) for value in ("a", "a" * 1000))
+    for number in (first, second):
+        kept.stored(number, small)
+    assert kept.inputs_from([first, second]) == dict.fromkeys(points, small.payload)
+
+    kept.stored(first, large)
+    kept.made(second, "b", small.key)
+    assert kept.inputs_from([first, second]) == {point: Stored(small.key) for point in points}
+
+
+def entry_of(payload: Payload) -> Entry:
+    """Return an entry with these bytes."""
+    return Entry(
+        key=Key("k"),
+        task="inc",
+        output=payload.content,
+        payload=payload,
+        parts={},
+        run="r",
+        created_at=0.0,
+        duration_s=0.0,
+    )
 
 
 def test_a_plan_asks_once_a_level() -> None:

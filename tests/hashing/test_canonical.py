@@ -6,6 +6,7 @@ import gc
 import itertools
 import json
 import pickle
+import struct
 import sys
 import threading
 import weakref
@@ -387,6 +388,53 @@ def test_the_quick_way_to_pack_writes_what_the_slow_way_writes(
     monkeypatch.setattr(lanes, "_marshalled", lambda values: None)
 
     assert digest_value(values) == quick
+
+
+ODD_NAN = struct.unpack("<d", b"\1\0\0\0\0\0\xf0\xff")[0]
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 20, 4096])
+@pytest.mark.parametrize("kind", [list, tuple])
+@pytest.mark.parametrize("odd", [float("nan"), ODD_NAN, float("-inf"), 1.7e308, 0.5])
+def test_where_floats_are_sliced_does_not_matter(
+    chunk: int, kind: type, odd: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every NaN is the one NaN in whatever slice it stands, and infinities and large numbers stay what they are."""
+    values = [0.5 * i for i in range(20)]
+    values[13] = odd
+    monkeypatch.setattr(lanes, "_marshalled", lambda values: None)
+    slow = digest_value(kind(values))
+    monkeypatch.undo()
+    monkeypatch.setattr(lanes, "_CHUNK", chunk)
+
+    assert digest_value(kind(values)) == slow
+
+
+@pytest.mark.parametrize("intruder", [1, True, np.float32(1), memoryview(b"12345678"), "1"])
+def test_an_intruder_in_a_late_slice_is_seen_and_leaves_no_trace(
+    intruder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slices before it were hashed as floats already; nothing of that is in the digest, nor in its size."""
+    values = [1.0] * 10_000
+    values[-2] = intruder
+    mixed = digest_value(values)
+
+    assert mixed != digest_value([1.0] * 10_000)
+    monkeypatch.setattr(lanes, "_marshalled", lambda values: None)
+    assert digest_value(values) == mixed
+
+
+def test_keys_of_a_subclass_do_not_meet_the_remembered_keys_of_a_small_dict() -> None:
+    """What dicts with the same keys share is found by the keys, and a subclass of a text may be equal to one."""
+
+    class Name(str):
+        pass
+
+    plain, named = {"lr": 0.1, "depth": 4}, {Name("lr"): 0.1, Name("depth"): 4}
+
+    assert plain == named
+    assert digest_value(plain) == digest_value({"depth": 4, "lr": 0.1})
+    assert distinct(plain, named, {"lr": 0.1}, {"lr": 4, "depth": 0.1}, {"depth": 4, "lr": 0.1, "x": 1})
 
 
 def test_sequences_change_their_form_only_at_the_lane_length() -> None:

@@ -94,6 +94,57 @@ def test_editable_installs_are_read(project: Project, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
+    ("text", "patched"),
+    [
+        ("import string\ndef entry(): return string.digits", ("string.digits", "01")),
+        ("import json.encoder\ndef entry(): return json.encoder.INFINITY", ("json.encoder.INFINITY", 1.0)),
+        ("def entry():\n import decimal\n return decimal.MAX_PREC", ("decimal.MAX_PREC", 7)),
+    ],
+)
+def test_a_plain_constant_of_a_library_counts_by_value(
+    project: Project, monkeypatch: pytest.MonkeyPatch, text: str, patched: tuple[str, object]
+) -> None:
+    """Whoever assigns `library.TIMEOUT = 5` changes what the library's name and version no longer say."""
+    main = project.load(text)
+    before = project.version_of(main.entry)
+    assert project.digest(text) == before.digest
+    monkeypatch.setattr(*patched)
+
+    assert project.version_of(main.entry).digest != before.digest
+    assert before.weak == ()
+    monkeypatch.undo()
+    assert project.version_of(main.entry).digest == before.digest
+
+
+@pytest.mark.parametrize(("name", "value"), [("executable", "/elsewhere/python"), ("dont_write_bytecode", 3)])
+def test_facts_of_the_process_do_not_count(
+    project: Project, monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    """What `sys` says of this process would make every checkout and every start a new version."""
+    main = project.load(f"import sys\ndef entry(): return sys.{name}")
+    before = project.version_of(main.entry).digest
+    monkeypatch.setattr(sys, name, value)
+
+    assert project.version_of(main.entry).digest == before
+
+
+def test_a_path_that_a_library_keeps_moves_with_it(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A virtual environment elsewhere is no change."""
+    text = "def entry():\n import PROBE\n return PROBE.HOME"
+    versions = []
+    for place in ("one", "two"):
+        name = install(project.folder / place, monkeypatch, "5.0")
+        file = project.folder / place / "venv/site-packages" / name / "__init__.py"
+        file.write_text("import os\nHOME = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'data')\n")
+        main = project.load(text.replace("PROBE", name))
+        assert main.entry() == str(file.parent / "data")
+        versions.append(CodeVersions(SourceIndex()).version(main.entry))
+        sys.modules.pop(name)
+
+    assert versions[0].digest == versions[1].digest
+
+
+@pytest.mark.parametrize(
     ("text", "part"),
     [
         ("import numpy as np\ndef entry(x): return np.linalg.norm(x)", "numpy "),

@@ -147,6 +147,12 @@ CASES = {
     "lru cache in a dict": (
         "import functools\n@functools.lru_cache\ndef f(): return 1\nD = {'f': f}\ndef entry(): return D['f']()",
         "return 1", "return 2"),
+    "virtual subclass": (
+        "import abc\nclass B(abc.ABC): pass\nclass A: pass\nB.register(A)\ndef entry(): return isinstance(A(), B)",
+        "B.register(A)", "B()"),
+    "code of a virtual subclass": (
+        ("import abc\nclass B(abc.ABC): pass\n@B.register\nclass A:\n def go(self): return 1\n"
+        "def entry(x): return x.go() if isinstance(x, B) else 0"), "return 1", "return 2"),
     "single dispatch": (
         ("import functools\n@functools.singledispatch\ndef f(x): return 0\n@f.register(int)\ndef _(x): return 1\n"
         "def entry(): return f(1)"), "return 1", "return 2"),
@@ -237,6 +243,57 @@ def test_an_edit_of_an_imported_module_changes_the_version(project: Project, nam
     assert digest(util.replace("def f", "# moved\ndef f")) == digest(util)
     if name != "module handed around":
         assert digest(util.replace("return 5", "return 6")) == digest(util)
+
+
+MODULE_WITH_CLASS = """
+import sys, types
+class Settings(types.ModuleType):
+ @property
+ def LIMIT(self): return helper(self._limit)
+def helper(x): return x + 1
+_limit, unread = 1, 5
+sys.modules[__name__].__class__ = Settings
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("x + 1", "x + 2"), ("_limit, unread = 1", "_limit, unread = 2"), ("LIMIT", "L")]
+)
+@pytest.mark.parametrize(
+    "main",
+    [
+        "from . import settings\ndef entry(): return settings.LIMIT",
+        "from . import settings\ndef call(m): return m.LIMIT\ndef entry(): return call(settings)",
+    ],
+)
+def test_a_module_with_a_class_of_its_own_counts_whole(project: Project, main: str, old: str, new: str) -> None:
+    """A property of its class can read all of the module, so the class and everything in the module count."""
+    digest = project.digest(main, settings=MODULE_WITH_CLASS)
+
+    assert project.digest(main, settings=MODULE_WITH_CLASS) == digest
+    assert project.digest(main, settings=MODULE_WITH_CLASS.replace(old, new)) != digest
+
+
+def test_a_plain_name_of_a_module_with_a_class_of_its_own_counts_alone(project: Project) -> None:
+    """What the class has no say in is read as in any module."""
+    main = "from . import settings\ndef entry(): return settings.unread"
+    digest = project.digest(main, settings=MODULE_WITH_CLASS)
+
+    assert project.digest(main, settings=MODULE_WITH_CLASS.replace("x + 1", "x + 2")) == digest
+    assert project.digest(main, settings=MODULE_WITH_CLASS.replace(", 5", ", 6")) != digest
+
+
+def test_a_virtual_subclass_that_was_defined_again_counts_once(project: Project) -> None:
+    """A notebook cell that is executed again registers a second class of the name; the first may live on."""
+    main = project.load(
+        "import abc\nclass B(abc.ABC): pass\nclass A: pass\nB.register(A)\ndef entry(x): return isinstance(x, B)"
+    )
+    before = project.version_of(main.entry).digest
+    first = main.A
+    exec("class A: pass\nB.register(A)", vars(main))
+
+    assert main.A is not first
+    assert project.version_of(main.entry).digest == before
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="the type statement is new in Python 3.12")

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from flowlib.errors import CodeNotFound, Undigestible
+from flowlib.hashing import identity
+from flowlib.hashing.code import CodeVersions
 from flowlib.hashing.identity import Identity, digest
 from tests.hashing.code_project import Project, open_project
 
@@ -23,6 +25,22 @@ def test_plain_values_have_one_digest_everywhere() -> None:
     value = {"lr": 0.1, "layers": [1, 2, (3,)], "name": "a"}
 
     assert Identity().digest(value) == Identity().digest(value) == digest(value)
+
+
+def test_code_is_looked_at_for_values_that_hold_code_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What names code is made when it is asked for: most values are plain."""
+    made: list[object] = []
+
+    def counted(*given: Any) -> CodeVersions:
+        made.append(None)
+        return CodeVersions(*given)
+
+    monkeypatch.setattr(identity, "CodeVersions", counted)
+
+    digest({"lr": 0.1, "layers": [1, 2, (3,)], "name": "a"})
+    assert not made
+    assert digest([open_project, len]) == Identity().digest([open_project, len])
+    assert len(made) == 2  # one for the digest, one for the identity
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ GOLDEN: list[tuple[str, Callable[[], Any], str]] = [
     (
         "a fan-out",
         lambda: fl.fan_in(fl.fan_out(quiet, over=fl.grid(x=[1, 2])), fl.best(max="value")),
-        "cb73897eea8ba757aa038763b5c1c28cdf64ccbcb38ed1b00d5cd353689a5a51",
+        "023094f999186fcb02ef0f507bfb28e151a6bcf10043dfc0536acbfa8da0d720",
     ),
 ]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import attrs
 import pytest
 
 from flowlib.ids import NodeId
@@ -415,6 +416,16 @@ def test_always_runs_after_a_stop() -> None:
 
     assert told.tell(m.Stopping()) == [m.Cancel(NodeId(1)), decide(2)]
     assert told.missed(2) == start(2)
+
+
+def test_what_a_stop_cancelled_is_in_nobodys_way() -> None:
+    """A cancelled node asks for no slot: a better rank, a larger share or a full pool keeps no clean-up waiting."""
+    quick = attrs.evolve(plan(always=True), task="quick")
+    told = Told(quick, quick, plan(priority=9.0), slots=1)
+    told.tell(m.Paced("quick", 2), m.Missed(ids(0)))
+    told.missed(2)
+
+    assert told.tell(m.Missed(ids(1)), m.Stopping()) == [m.Cancel(NodeId(2)), m.StartQuick(ids(1))]
 
 
 def test_a_lease_that_is_held_elsewhere_after_a_stop_is_not_waited_for() -> None:

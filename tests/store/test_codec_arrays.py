@@ -197,3 +197,18 @@ def test_a_map_outlives_its_blob(store: LocalStore) -> None:
     store.blobs.quarantine(store.blobs.path_of(payload.content))
 
     assert np.array_equal(loaded, array)
+
+
+def test_arrays_with_one_layout_share_nothing(store: LocalStore) -> None:
+    """The layout is read once for many of them; fields can be renamed in place, and are not shared."""
+    first, second = (store.load(store.encode(np.zeros(3, [("a", "i4")]))) for _ in range(2))
+    first.dtype.names = ("b",)  # type: ignore[attr-defined]
+    assert second.dtype.names == ("a",)  # type: ignore[attr-defined]
+    assert store.load(store.encode(np.zeros(3, [("a", "i4")]))).dtype.names == ("a",)  # type: ignore[attr-defined]
+
+    for order in "CF":
+        for shape in [(2, 3), (3, 2)]:
+            value = np.arange(6.0).reshape(shape, order=order)  # type: ignore[call-overload]
+            loaded: Any = store.load(store.encode(value))
+            np.testing.assert_array_equal(loaded, value)
+            assert loaded.strides == value.strides

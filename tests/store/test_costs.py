@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import xxhash
 
+from flowlib.hashing import digest as digest_module
+from flowlib.hashing.digest import size_bytes
 from flowlib.ids import Key
 from flowlib.store.base import Entry, Holder
 from flowlib.store.local import LocalStore
@@ -70,6 +73,85 @@ def test_a_batch_is_one_append_one_sync_and_one_transaction(
     assert costs[0]["sql INSERT"] == 4 + 1  # these again, and how far the pack is taken in
     assert costs[0]["seal"] == 4 + 4
     assert costs[0]["lock"] == 2
+
+
+def file_operations(done: Counter[str]) -> dict[str, int]:
+    """Return how often each file operation was done."""
+    return {name.removeprefix("file "): n for name, n in done.items() if name.startswith("file ")}
+
+
+def test_a_blob_costs_one_write_and_is_on_its_way_to_the_disk_at_once(counted: tuple[LocalStore, Counter[str]]) -> None:
+    """Of a large one, each 8 MB are."""
+    store, done = counted
+    once = dict.fromkeys(("status", "create_incomplete", "make_read_only", "close", "make_dir", "rename"), 1)
+    for n_bytes, n_writes in [(1_000_000, 1), (30_000_000, 4)]:
+        done.clear()
+        store.encode(bytes(n_bytes))
+
+        assert file_operations(done) == {**once, "write": n_writes, "begin_sync": n_writes}
+
+    done.clear()
+    store.encode(bytes(30_000_000))
+    assert file_operations(done) == {"status": 1, "freshen": 1}
+
+
+def test_a_commit_waits_for_each_blob_and_each_directory_once(
+    counted: tuple[LocalStore, Counter[str]], entry_of: Callable[..., Entry]
+) -> None:
+    """And small ones, which were not begun when they were written, are begun together."""
+    store, done = counted
+    store.put_many(batch(store, entry_of, 1))
+    store.flush()
+    payloads = [store.encode(bytes([number]) * n_bytes) for number in range(40) for n_bytes in (10_000, 300_000)]
+    directories = {store.blobs.path_of(payload.content).parent for payload in payloads}
+    store.put_many([entry_of(number, payload) for number, payload in enumerate(payloads)])
+    done.clear()
+
+    store.flush()
+
+    waits = len(payloads) + len(directories)
+    assert file_operations(done) == {"begin_sync_path": 40, "sync_path": waits, "write": 1, "sync": 1}
+
+
+def test_each_byte_is_hashed_once_to_be_kept_and_once_to_be_loaded(
+    counted: tuple[LocalStore, Counter[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is written once, and copied not at all: a loaded array lies on the map of its file."""
+    np = pytest.importorskip("numpy")
+    store, done = counted
+    monkeypatch.setattr(digest_module, "xxhash", hasher := CountingHash())
+    array = np.arange(1_000_000, dtype="float64")
+
+    payload = store.encode(array)
+    assert size_bytes(payload.content) == hasher.n_bytes == 8_000_128
+
+    loaded = store.load(payload)
+    assert hasher.n_bytes == 2 * 8_000_128
+    assert done["file map_private"] == 1
+    assert done["file read"] == 0
+    np.testing.assert_array_equal(loaded, array)
+
+
+class CountingHash:
+    """xxhash, and how many bytes it was given."""
+
+    def __init__(self) -> None:
+        self.n_bytes = 0
+
+    def xxh3_128_hexdigest(self, data: memoryview) -> str:
+        self.n_bytes += data.nbytes
+        return xxhash.xxh3_128_hexdigest(data)
+
+    def xxh3_128(self) -> "CountingHash":
+        self._inner = xxhash.xxh3_128()
+        return self
+
+    def update(self, data: bytes | memoryview) -> None:
+        self.n_bytes += memoryview(data).nbytes
+        self._inner.update(data)
+
+    def hexdigest(self) -> str:
+        return self._inner.hexdigest()
 
 
 def test_a_look_up_costs_one_seal_for_each_hit_and_no_file_operation(

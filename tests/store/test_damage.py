@@ -5,7 +5,7 @@ import os
 import random
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from flowlib.ids import Key
 from flowlib.store import packs
 from flowlib.store.base import BlobLost, Entry, NotKept
 from flowlib.store.entry_format import decode_entry
+from flowlib.store.index import IndexLost
 from flowlib.store.local import LocalStore
 
 VALUES: dict[str, Any] = {
@@ -261,6 +262,28 @@ def test_a_database_damaged_while_open_heals(store: LocalStore, root: Path, fill
     assert check(store, filled) == len(filled)
     assert (root / "index.corrupt-1").is_dir()
     assert [kind for kind, _ in store.take_notices()] == ["index-rebuilt"]
+
+
+def test_a_database_found_damaged_inside_a_transaction_heals(
+    store: LocalStore, entry_of: Callable[..., Entry], filled: dict[Key, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a commit reads to derive latest keys may lie on the first damaged page: the lock is free when it heals."""
+    lost = store.records.index
+    asked: list[Sequence[str]] = []
+
+    def get(names: Sequence[str]) -> dict[str, bytes]:
+        asked.append(names)
+        raise IndexLost("database disk image is malformed")
+
+    monkeypatch.setattr(lost, "get", get)
+    monkeypatch.setattr("flowlib.store.locks._WRITE_PATIENCE_S", 0.01)
+    store.put(entry_of("new", store.encode(7)))
+    store.flush()
+
+    assert len(asked) == 1
+    assert store.records.index is not lost
+    assert [kind for kind, _ in store.take_notices()] == ["index-rebuilt"]
+    assert len(store.find([*filled, entry_of("new", store.encode(7)).key])) == len(filled) + 1
 
 
 def test_a_database_deleted_while_open_heals(store: LocalStore, root: Path, filled: dict[Key, Any]) -> None:

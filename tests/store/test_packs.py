@@ -1,5 +1,6 @@
 """Packs: what was appended is read back; what is torn is skipped; nobody writes into another's."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flowlib.store.files import Files
-from flowlib.store.packs import Frame, PackWriter, decode_frames, encode_frames, read_pack
+from flowlib.store.packs import Frame, PackWriter, decode_frames, encode_frames, read_pack, try_lock
 
 FRAMES = st.lists(
     st.builds(Frame, st.text(st.characters(codec=None), max_size=20), st.binary(max_size=300), st.booleans())
@@ -51,6 +52,47 @@ def test_two_writers_never_share_a_pack(tmp_path: Path) -> None:
     assert name != other
     one.close()
     two.close()
+
+
+class Watched(Files):
+    """Files among which a collection locks the first new packs in front of their writer, as `gc` elsewhere may do."""
+
+    def __init__(self, n_times: int) -> None:
+        self.n_times, self.held = n_times, list[int]()
+
+    def open_append(self, path: Path) -> int:
+        """Open a pack; somebody else takes its lock first."""
+        descriptor = super().open_append(path)
+        if len(self.held) < self.n_times:
+            self.held.append(os.open(path, os.O_RDWR))
+            assert try_lock(self.held[-1])
+        return descriptor
+
+
+def test_a_collection_that_is_quicker_than_the_writer_of_a_new_pack_costs_a_name(tmp_path: Path) -> None:
+    """Whoever finds a pack may lock it in the moment between its making and the lock of its writer."""
+    writer = PackWriter(tmp_path / "p", files := Watched(2))
+
+    name, n_bytes = writer.append(encode_frames([Frame("a", b"1")]), {}, sync=False)
+
+    writer.close()
+    assert len(files.held) == 2
+    assert read_pack(tmp_path / "p" / name, Files())[0] == [Frame("a", b"1")]
+    assert n_bytes == (tmp_path / "p" / name).stat().st_size
+    for descriptor in files.held:
+        os.close(descriptor)
+
+
+def test_a_writer_that_gets_no_pack_says_so(tmp_path: Path) -> None:
+    """An error of the operating system's kind, which becomes a notice; nothing is written anywhere."""
+    writer = PackWriter(tmp_path / "p", files := Watched(1000))
+
+    with pytest.raises(OSError, match="holds every new pack"):
+        writer.append(encode_frames([Frame("a", b"1")]), {}, sync=False)
+
+    assert {pack.stat().st_size for pack in (tmp_path / "p").iterdir()} == {0}
+    for descriptor in files.held:
+        os.close(descriptor)
 
 
 @pytest.mark.parametrize("change", [b"more", None])

@@ -1,7 +1,9 @@
 """Fan-outs and fan-ins, run for real: growing, reducing along axes, failing, limiting, choosing."""
 
+import gc
 import random
 import threading
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import flowlib as fl
+from flowlib.hashing.identity import digest
 from flowlib.sweep.group import FanOut
+from flowlib.sweep.point import Points, Shape
+from flowlib.sweep.space import cases, grid
 from flowlib.testing import EventLog
 
 
@@ -363,3 +368,114 @@ def test_a_part_of_a_fan_out_knows_where_its_points_came_from() -> None:
     ]
     assert [point.index for point in jobs.sel(depth=8).points[1:]] == [3]
     assert repr(jobs.points) == "Points(Point(lr=0.1, depth=4), Point(lr=0.1, depth=8), Point(lr=0.2, depth=4), ...)"
+
+
+def _digest_of(space: Any) -> str:
+    points = Points.of(space)
+    return digest(points.columns())
+
+
+def test_the_columns_of_points_say_what_their_parameters_say() -> None:
+    """Spaces with the same parameters in the same order agree, however they were written; all others differ."""
+    both = grid(a=[1, 2], b=["x"])
+    swapped = grid(b=["x"], a=[1, 2])
+    named = cases(first={"b": "x", "a": 1}, second={"a": 2, "b": "x"})
+
+    assert _digest_of(both) == _digest_of(swapped) == _digest_of(named)
+    others = [
+        grid(a=[2, 1], b=["x"]), grid(a=[1, 2.0], b=["x"]), grid(a=[1, 2], c=["x"]), grid(a=[1, 2]), grid(a=[1], b=["x"]),
+        grid(a=[1]) | grid(b=["x"]), grid(b=["x"]) | grid(a=[1]), grid(a=[1]) | grid(b=["x"]) | grid(a=[2]),
+        grid(a=[1]) | grid(a=[2]) | grid(b=["x"]), cases({"a": 1, "b": "x"}, {"a": 2}), cases({"a": 1}, {"a": 2, "b": "x"}),
+    ]  # fmt: skip
+    assert len({_digest_of(space) for space in [both, *others]}) == len(others) + 1
+
+
+POINTS = st.lists(
+    st.dictionaries(
+        st.sampled_from("abc"), st.one_of(st.integers(0, 2), st.sampled_from(["x", 1.0, True])), min_size=1
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(POINTS, POINTS)
+def test_columns_are_as_good_as_one_dict_for_each_point(
+    left: list[dict[str, Any]], right: list[dict[str, Any]]
+) -> None:
+    """Two lists of points have equal columns just if their parameters are equal, one by one."""
+
+    def columns(points: list[dict[str, Any]]) -> str:
+        return digest(Points([Shape(names=tuple(p)) for p in points], [tuple(p.values()) for p in points]).columns())
+
+    assert (columns(left) == columns(right)) is (digest(left) == digest(right))
+    assert columns(left) == columns([dict(reversed(point.items())) for point in left])
+
+
+# ---- points that have not started
+
+
+def _peak_bytes_of_points(n: int) -> float:
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        jobs = fl.fan_out(fit_fold, over=grid(lr=[float(i) for i in range(n)], fold=[1]))
+        _, peak = tracemalloc.get_traced_memory()
+        assert len(jobs) == n
+    finally:
+        tracemalloc.stop()
+    return (peak - before) / n
+
+
+def test_a_point_that_has_not_started_is_its_values() -> None:
+    """At the peak of building a fan-out, its space included: a tuple and what is in it, no node and no label."""
+    _peak_bytes_of_points(10)
+    assert _peak_bytes_of_points(5_000) < 200
+
+
+def test_nodes_and_labels_are_made_once_for_all_threads() -> None:
+    """Whoever asks gets the same nodes: those of a run are those of the fan-out, its parts and its reductions."""
+    jobs = fl.fan_out(fit_fold, over=grid(lr=[0.1 * i for i in range(500)], fold=[1]))
+    found: list[Any] = []
+    barrier = threading.Barrier(8)
+
+    def ask() -> None:
+        barrier.wait(30)
+        found.append((jobs.nodes, jobs.labels))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(found) == 8
+    assert all(nodes is jobs.nodes and labels is jobs.labels for nodes, labels in found)
+    assert jobs[7] is jobs.nodes[7] is jobs[5:9].nodes[2] is list(jobs.member_nodes())[7]
+
+
+def test_what_is_wrong_with_a_fan_out_is_told_when_it_is_written() -> None:
+    """Not when its nodes are asked for, which may be elsewhere."""
+
+    class Opaque:
+        def __init__(self, held: Any) -> None:
+            self.held = held
+
+    with pytest.raises(fl.SpaceError, match="Two different points"):
+        fl.fan_out(fit_fold, over=grid(lr=[0.1, 0.2], fold=[1]), name="{fold}")
+    with pytest.raises(fl.HiddenNode):
+        fl.fan_out(fit, Opaque(load(3)), over=grid(lr=[0.1]))
+    with pytest.raises(fl.HiddenNode):
+        fl.fan_out(fit_fold, over=grid(lr=[0.1], fold=[Opaque(load(3))]))
+    with pytest.raises(fl.SpaceError):
+        fl.fan_out(fit_fold, over=grid(lr=[0.1]))
+
+
+def test_what_a_mutable_fixed_argument_was_decides_which_nodes_are_needed() -> None:
+    """As in a call: the nodes in it are found when the fan-out is written."""
+    data: list[Any] = [1, 2]
+    jobs = fl.fan_out(fit, data, over=grid(lr=[0.5, 1.0]))
+    data.append(3)
+
+    assert [node._fl_deps for node in jobs.nodes] == [(), ()]
+    assert [value["auc"] for value in fl.run(jobs, cache=False, progress=False)] == [5.0, 7.0]

@@ -1,0 +1,226 @@
+"""Work that leaves the process: what a run tells those who do it, and what runs inside their tasks tell it."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from flowlib.clock import SystemClock
+from flowlib.config import Settings, environment, scratch_directory
+from flowlib.engine.context import RunContext, current_run
+from flowlib.engine.covered import InnerCalls
+from flowlib.engine.flight import Circles
+from flowlib.engine.observe import Emitter
+from flowlib.engine.stop import Stop
+from flowlib.engine.stores import store_for
+from flowlib.errors import ExpansionLimit
+from flowlib.events import Event, Noticed
+from flowlib.execution.processes import ProcessExecutor
+from flowlib.execution.threads import ThreadExecutor, ThreadPool
+from flowlib.execution.wire import Place, Terms
+from flowlib.execution.worker import Worker
+from flowlib.graph.task import Task
+from flowlib.hashing.identity import Identity
+from flowlib.ids import Digest, Key, NodeId, RunId
+from flowlib.planning.key import KeyMaker
+from flowlib.store.local import LocalStore
+
+_BLOCK = 100_000_000
+"""Node ids of each run inside a task; see `context`."""
+
+
+def away_executor(threads: ThreadExecutor, worker: Worker, context: RunContext) -> ProcessExecutor:
+    """Return a run's door to the worker processes of this program; outcomes come out where those of its threads do."""
+    store = context.store
+    root = store.root if isinstance(store, LocalStore) else None
+    terms = Terms(
+        run=context.run,
+        root=None if root is None else str(root),
+        fsync=context.settings.fsync,
+        strict=context.settings.strict,
+        place=place_here(),
+        inside=Inside(
+            run=context.run,
+            settings=attrs.evolve(context.settings, executor="threads", progress=False),
+            root=None if root is None else str(root),
+            chain=context.chain,
+            is_watched=context.emitter.is_watched,
+        ),
+    )
+    scratch = scratch_directory() if root is None else root / "tmp"
+    n_processes = context.settings.n_processes
+    return ProcessExecutor(worker, terms, n_processes, threads.outbox, scratch, on_wait=_Waits(context.circles))
+
+
+def place_here() -> Place:
+    """Return the surroundings of this process."""
+    main = sys.modules.get("__main__")
+    return Place(
+        cwd=os.getcwd(),
+        environ=environment(),
+        path=tuple(sys.path),
+        main_file=getattr(main, "__file__", None),
+        argv=tuple(sys.argv),
+    )
+
+
+@attrs.frozen
+class _Waits:
+    """Notes what runs inside the tasks of other processes wait for, beside what those of this process do."""
+
+    circles: Circles
+
+    def __call__(self, task: str, wait: tuple[bool, frozenset[Key], Key]) -> BaseException | None:
+        """Note that a wait begins or ends; return the error of one that would be for ever."""
+        begins, chain, key = wait
+        if not begins:
+            self.circles.end(chain, key)
+        elif not self.circles.begin(chain, key):
+            return ExpansionLimit(
+                f"Task {task!r} asks for a result that waits for its own.",
+                {},
+                "Give the recursion an end: call it with other arguments, or not at all.",
+            )
+        return None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# In the other process
+
+
+@attrs.frozen(kw_only=True)
+class Report:
+    """What runs inside one task did, as far as the run around them cares."""
+
+    files: Mapping[str, Digest]
+    tasks: list[Task[..., Any]]
+    is_refused: bool
+    events: list[Event]
+
+
+@attrs.define(eq=False)
+class Inside:
+    """Stands for a run in a process that works for it: what runs inside its tasks join. Opened by the first of them."""
+
+    run: RunId
+    settings: Settings
+    root: str | None
+    chain: frozenset[Key]
+    is_watched: bool
+    _context: RunContext | None = attrs.field(default=None, init=False)
+    _recorded: "_Recorder | None" = attrs.field(default=None, init=False)
+    _tell: Callable[[Any], None] | None = attrs.field(default=None, init=False)
+    _opening: Any = attrs.field(default=None, init=False)
+
+    def begin(self, tell: Callable[[Any], None]) -> None:
+        """Take note of how the run is told that something waits."""
+        self._tell = tell
+        self._opening = threading.Lock()
+
+    def call(self, fn: Callable[[], Any]) -> Any:
+        """Call a function so that `flowlib.run` inside it joins the run."""
+        token = current_run.set(self)
+        try:
+            return fn()
+        finally:
+            current_run.reset(token)
+
+    def opened(self) -> RunContext:
+        """Return a run's parts in this process: the same cache, threads of its own."""
+        with self._opening:
+            if self._context is None:
+                self._context = self._open()
+        return self._context
+
+    def take_report(self, node: NodeId) -> Report | None:
+        """Return what the runs inside a task did; None if there was none."""
+        context, recorder = self._context, self._recorded
+        if context is None or recorder is None:
+            return None
+        calls = context.inner_calls.pop(node, context.around)
+        files, tasks, is_refused = ({}, [], False) if calls is None else calls.report()
+        events = recorder.take()
+        return Report(files=files, tasks=tasks, is_refused=is_refused, events=events)
+
+    def _open(self) -> RunContext:
+        store, _, use = store_for(self.root or False, attrs.evolve(self.settings, cache=self.root or False))
+        texts = None if store is None else store.texts
+        identity = Identity(texts=texts)
+        self._recorded = _Recorder()
+        return RunContext(
+            run=self.run,
+            settings=self.settings,
+            store=store,
+            use=use,
+            identity=identity,
+            keys=KeyMaker(identity, environment()),
+            clock=SystemClock(),
+            emitter=Emitter([self._recorded] if self.is_watched else []),
+            stop=Stop(),
+            pool=ThreadPool(self.settings.n_workers),
+            chain=self.chain,
+            circles=_ToldCircles(self._tell),
+            around=InnerCalls(),
+            is_away=True,
+        )
+
+
+class _ToldCircles(Circles):
+    """Also tells the run of every wait: what it waits for may wait for it in another process."""
+
+    def __init__(self, tell: Callable[[Any], None] | None) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def begin(self, chain: frozenset[Key], key: Key) -> bool:
+        is_fine = super().begin(chain, key)
+        if is_fine and self._tell is not None:
+            self._tell((True, chain, key))
+        return is_fine
+
+    def end(self, chain: frozenset[Key], key: Key) -> None:
+        super().end(chain, key)
+        if self._tell is not None:
+            self._tell((False, chain, key))
+
+
+class _Recorder:
+    """Keeps events until the answer of the task takes them along."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+
+    def on_event(self, event: Event) -> None:
+        self._events.append(event)
+
+    def take(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Back in the run
+
+
+def absorb(report: Any, node: NodeId, context: RunContext, *, has_key: bool) -> None:
+    """Take what the runs inside a task of another process did for what runs inside it here would have done."""
+    calls = context.around if not has_key else context.inner_calls.setdefault(node, InnerCalls(context.around))
+    if calls is not None:
+        calls.absorb(report.files, report.tasks, report.is_refused)
+    blocks: dict[int, int] = {}
+
+    def here(number: int) -> NodeId:
+        block, offset = divmod(number, _BLOCK)
+        if block not in blocks:
+            blocks[block] = next(context.inner_ids)
+        return NodeId(blocks[block] + offset)
+
+    for event in report.events:
+        if isinstance(event, Noticed):
+            context.emitter.notice(event.at, event.kind, event.message)
+            continue
+        ids = {name: here(getattr(event, name)) for name in ("node", "parent", "because") if hasattr(event, name)}
+        context.emitter.emit(attrs.evolve(event, **ids))

@@ -1,0 +1,376 @@
+"""Worker processes, kept warm between the runs of one program.
+
+Theory of operation: one thread waits for everything: answers of workers, news from the nursery that makes and ends them,
+work that has come in. A worker has one errand at a time; who has none gets the next one. A worker that dies ends its
+errand, and another takes its place. What the user's classes do when they are packed and unpacked happens elsewhere, in the
+threads of the runs, so nothing can keep this thread from answering.
+
+Rules: no socket of this side ever blocks. `_lock` is held for moments only, and never while an errand is told anything.
+"""
+
+import collections
+import contextlib
+import os
+import selectors
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+from flowlib.execution.proctree import end_family
+from flowlib.execution.workers import Death, Errand, WorkerProcess, nameless_file
+
+GRACE_S = 0.5
+"""How long a process that is told to end may clean up before it is killed with all its children."""
+
+_BOOT = "import sys; sys.path[:] = {path!r}; from flowlib.execution.nursery import main; main({control})"
+
+
+class Pool:
+    """The worker processes of this program."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._queue: collections.deque[Errand] = collections.deque()
+        self._workers: dict[int, WorkerProcess] = {}
+        self._limits: dict[object, int] = {}
+        self._n_made = 0
+        self._selector: selectors.DefaultSelector | None = None
+        self._control: socket.socket | None = None
+        self._news = b""
+        self._wake_in, self._wake_out = -1, -1
+        self._places: dict[str, tuple[int, int]] = {}
+        self._is_lost = False
+        self._reason: object = None
+        self._nursery: subprocess.Popen[bytes] | None = None
+
+    # ---- what runs ask for
+
+    def join(self, who: object, limit: int) -> None:
+        """Let a run use up to a number of workers."""
+        with self._lock:
+            self._limits[who] = limit
+            self._start()
+
+    def leave(self, who: object) -> None:
+        """A run needs no more workers; they stay for the next one."""
+        with self._lock:
+            self._limits.pop(who, None)
+
+    def put(self, errand: Errand, *, first: bool = False) -> None:
+        """Queue an errand."""
+        with self._lock:
+            (self._queue.appendleft if first else self._queue.append)(errand)
+        self._wake()
+
+    def take_back(self, wanted: Callable[[Errand], bool]) -> list[Errand]:
+        """Return the queued errands that are wanted; they are nobody's then."""
+        with self._lock:
+            taken = [errand for errand in self._queue if wanted(errand)]
+            for errand in taken:
+                self._queue.remove(errand)
+            return taken
+
+    def end(self, wanted: Callable[[Errand], bool], grace_s: float = GRACE_S) -> bool:
+        """End the workers that are at errands that are wanted; False if there is none. They are told that they died."""
+        with self._lock:
+            found = [w for w in self._workers.values() if w.errand is not None and wanted(w.errand)]
+            for worker in found:
+                worker.is_ending = True
+                self._tell(f"end {worker.pid} {round(grace_s * 1000)}")
+        return bool(found)
+
+    def mind(self, directory: str, *, is_removed: bool = False) -> None:
+        """Let the nursery remove a directory if this program dies."""
+        with self._lock:
+            self._tell(f"{'removed' if is_removed else 'files'} {directory}")
+
+    def renew(self, reason: object) -> None:
+        """End the workers that are idle, and the others when they have done what they are at, if the reason is a new one."""
+        with self._lock:
+            before, self._reason = self._reason, reason
+            if before == reason or self._control is None:
+                return
+            self._tell("place", [1, 2])
+            for worker in self._workers.values():
+                worker.is_old = True
+                self._retire(worker)
+
+    def _retire(self, worker: WorkerProcess) -> None:
+        if worker.is_old and worker.errand is None and not worker.is_ending:
+            worker.is_ending = True
+            self._tell(f"end {worker.pid} 0")
+
+    def abandon(self) -> None:
+        """Close the sockets of a pool that belongs to another process."""
+        if self._control is not None:
+            self._control.close()
+        for worker in self._workers.values():
+            worker.socket.close()
+
+    @property
+    def pids(self) -> list[int]:
+        """The pids of the workers that live."""
+        with self._lock:
+            return [worker.pid for worker in self._workers.values() if worker.pid]
+
+    # ---- starting
+
+    def _start(self) -> None:
+        if self._control is not None:
+            return
+        ours, theirs = socket.socketpair()
+        code = _BOOT.format(path=sys.path, control=theirs.fileno())
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
+        self._nursery = subprocess.Popen(
+            [sys.executable, *flags, "-c", code],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        theirs.close()
+        ours.setblocking(False)
+        self._wake_in, self._wake_out = os.pipe()
+        os.set_blocking(self._wake_in, False)
+        os.set_blocking(self._wake_out, False)
+        self._selector = selectors.DefaultSelector()
+        self._control = ours
+        self._news = b""
+        self._is_lost = False
+        self._selector.register(ours, selectors.EVENT_READ)
+        self._selector.register(self._wake_in, selectors.EVENT_READ)
+        threading.Thread(target=self._serve, args=(self._selector,), name="flowlib-pool", daemon=True).start()
+
+    def _tell(self, line: str, descriptors: Sequence[int] = ()) -> None:
+        if self._control is None:
+            return
+        try:
+            self._control.setblocking(True)  # the nursery runs nobody's code: it always reads
+            data = line.encode("utf-8", "surrogateescape") + b"\n"
+            if descriptors:
+                socket.send_fds(self._control, [data], list(descriptors))
+            else:
+                self._control.sendall(data)
+        except OSError:
+            self._is_lost = True
+        finally:
+            with contextlib.suppress(OSError):
+                self._control.setblocking(False)
+
+    def _make_worker(self) -> None:
+        ours, theirs = socket.socketpair()
+        journal = nameless_file()
+        self._n_made += 1
+        worker = WorkerProcess(self._n_made, f"process-{self._free_place()}", ours, journal)
+        self._workers[worker.number] = worker
+        ours.setblocking(False)
+        self._tell(f"make {worker.number} {worker.name}", [theirs.fileno(), journal])
+        theirs.close()
+        assert self._selector is not None
+        self._selector.register(ours, selectors.EVENT_READ, worker)
+
+    def _free_place(self) -> int:
+        taken = {worker.name for worker in self._workers.values()}
+        place = 1
+        while f"process-{place}" in taken:
+            place += 1
+        return place
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # full: it is awake
+            os.write(self._wake_out, b"x")
+
+    # ---- the thread
+
+    def _serve(self, selector: selectors.DefaultSelector) -> None:
+        while not self._is_lost:
+            try:
+                self._serve_once(selector)
+            except Exception:  # a bug of ours must not leave runs waiting for ever: it is shown, and all begins anew
+                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+                self._is_lost = True
+        self._lose()
+
+    def _serve_once(self, selector: selectors.DefaultSelector) -> None:
+        for key, mask in selector.select():
+            if key.fileobj == self._wake_in:
+                with contextlib.suppress(OSError):
+                    os.read(self._wake_in, 65536)
+            elif key.fileobj is self._control:
+                self._hear()
+            elif not self._is_lost:
+                self._attend(key.data, mask)
+        if not self._is_lost:
+            self._hand_out()
+
+    def _hand_out(self) -> None:
+        """Give queued errands to idle workers, making workers as far as runs allow."""
+        while True:
+            with self._lock:
+                if not self._queue:
+                    return
+                idle = next(
+                    (w for w in self._workers.values() if w.errand is None and w.is_open and not w.is_ending), None
+                )
+                if idle is None:
+                    # One that waits for what others compute must not keep them from being computed.
+                    n_working = sum(not w.is_ending and not w.n_waits for w in self._workers.values())
+                    if n_working >= max(1, sum(self._limits.values())):
+                        return
+                    self._make_worker()
+                    continue
+                errand = self._queue.popleft()
+                idle.errand = errand
+            message = errand.message(idle.known)
+            if message is None:
+                idle.errand = None
+                continue
+            body, is_batch = message
+            idle.put(body, is_batch=is_batch)
+            self._watch(idle)
+
+    def _attend(self, worker: WorkerProcess, mask: int) -> None:
+        if mask & selectors.EVENT_WRITE:
+            worker.send()
+            self._watch(worker)
+        if mask & selectors.EVENT_READ and worker.is_open:
+            is_there = worker.receive()
+            if not is_there:
+                self._close(worker)
+                self._tell(f"end {worker.pid} 0")  # it has let go of its socket: nobody would hear from it again
+            self._take_answers(worker)
+
+    def _watch(self, worker: WorkerProcess) -> None:
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.outgoing else 0)
+        if self._selector is not None and worker.is_open:
+            self._selector.modify(worker.socket, events, worker)
+
+    def _take_answers(self, worker: WorkerProcess) -> None:
+        for answer, is_note in worker.answers():
+            if is_note:
+                if worker.errand is not None:
+                    worker.n_waits += 1 if worker.errand.noted(answer, worker.journal) else -1
+                continue
+            with self._lock:
+                errand, worker.errand, worker.n_waits = worker.errand, None, 0
+            if errand is not None:
+                errand.answered(answer, worker.journal)
+        with self._lock:
+            self._retire(worker)
+
+    def _close(self, worker: WorkerProcess) -> None:
+        if worker.is_open:
+            worker.is_open = False
+            if self._selector is not None:
+                self._selector.unregister(worker.socket)
+            worker.socket.close()
+
+    # ---- news of the nursery
+
+    def _hear(self) -> None:
+        assert self._control is not None
+        while True:
+            try:
+                data = self._control.recv(65536)
+            except BlockingIOError:
+                break
+            except OSError:
+                data = b""
+            if not data:
+                self._is_lost = True
+                break
+            self._news += data
+        *lines, self._news = self._news.split(b"\n")
+        for line in lines:
+            word, *numbers = line.decode().split()
+            if word == "made":
+                worker = self._workers.get(int(numbers[0]))
+                if worker is not None:
+                    worker.pid = int(numbers[1])
+                    if worker.is_ending:
+                        self._tell(f"end {worker.pid} 0")
+            elif word == "died":
+                self._bury(int(numbers[0]), int(numbers[1]), int(numbers[2]) * 1024)
+
+    def _bury(self, pid: int, status: int, peak_bytes: int) -> None:
+        worker = next((one for one in self._workers.values() if one.pid == pid), None)
+        if worker is None:
+            return
+        worker.receive()
+        self._take_answers(worker)
+        death = Death(
+            signal_number=-status if status < 0 else 0,
+            exit_code=status if status >= 0 else None,
+            peak_bytes=peak_bytes,
+            is_ours=worker.is_ending,
+        )
+        self._remove(worker, death)
+
+    def _remove(self, worker: WorkerProcess, death: Death) -> None:
+        self._close(worker)
+        with self._lock:
+            self._workers.pop(worker.number, None)
+            errand, worker.errand = worker.errand, None
+        if errand is not None:
+            errand.died(death, worker.journal)
+        os.close(worker.journal)
+
+    def _lose(self) -> None:
+        """The nursery has died, and with it every worker: begin anew, and let nobody be blamed."""
+        for worker in [*self._workers.values()]:
+            if worker.pid:
+                end_family(worker.pid)
+            worker.receive()
+            self._take_answers(worker)
+            self._remove(worker, Death(signal_number=9, exit_code=None, peak_bytes=0, is_ours=True))
+        with self._lock:
+            self._let_go()
+            if self._limits:
+                self._start()
+        self._wake()
+
+    def _let_go(self) -> None:
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._selector is not None:
+            self._selector.close()
+            self._selector = None
+        for descriptor in (self._wake_in, self._wake_out):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._wake_in = self._wake_out = -1
+        if self._nursery is not None:
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                self._nursery.wait(1.0)
+
+
+class _Shared:
+    """The pool of this process: warm workers are worth it because all runs share them."""
+
+    def __init__(self) -> None:
+        self.pool: Pool | None = None
+        self.lock = threading.Lock()
+
+
+_shared = _Shared()
+
+
+def shared_pool() -> Pool:
+    """Return the pool of this process."""
+    with _shared.lock:
+        if _shared.pool is None:
+            _shared.pool = Pool()
+        return _shared.pool
+
+
+def _forget() -> None:
+    """A child of a fork has none of this: its parent's workers must not take it for the parent."""
+    pool, _shared.pool, _shared.lock = _shared.pool, None, threading.Lock()
+    if pool is not None:
+        pool.abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
