@@ -117,6 +117,7 @@ class KeyMaker:
         self._scalar = identity.scalar_digest
         self._environ = environ
         self._task_parts: dict[tuple[int, int], tuple[TaskPart, Task[..., Any], Policy]] = {}
+        self._last: tuple[TaskPart, Task[..., Any], Policy] | None = None
         self._literals: dict[int, tuple[Any, Digest]] = {}
 
     def for_inner_run(self) -> "KeyMaker":
@@ -212,11 +213,14 @@ class KeyMaker:
         return known[1]
 
     def _task_part(self, node: Node) -> TaskPart:
-        task, policy = node._fl_task, node._fl_policy
+        task, policy, last = node._fl_task, node._fl_policy, self._last
+        if last is not None and last[1] is task and last[2] is policy:
+            return last[0]  # sweeps make thousands of calls of one task
         found = self._task_parts.get((id(task), id(policy)))
         if found is None:
             found = (make_task_part(task, policy, self._identity, self._environ), task, policy)
             self._task_parts[id(task), id(policy)] = found
+        self._last = found
         return found[0]
 
 

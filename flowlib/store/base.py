@@ -14,6 +14,8 @@ from flowlib.ids import Digest, Key, RunId
 from flowlib.store.details import Details, pack_details, unpack_details
 
 NO_FLAGS: frozenset[str] = frozenset()
+NO_TEXTS: Mapping[str, str] = {}
+_NO_RUN = RunId("")
 
 
 @attrs.define(kw_only=True, unsafe_hash=True, init=False)
@@ -35,7 +37,6 @@ class Payload:
 
     def __init__(
         self,
-        *,
         codec: str,
         content: Digest | None = None,
         inline: bytes | None = None,
@@ -72,7 +73,7 @@ class Payload:
 _CONTENT = vars(Payload)["content"].__get__  # reads the slot without computing
 
 
-@attrs.define(kw_only=True, eq=False)
+@attrs.define(kw_only=True, eq=False, init=False)
 class Entry:
     """What one call produced: authenticated, readable without unpickling anything.
 
@@ -86,8 +87,8 @@ class Entry:
     """Canonical digest of the value; of the encoded bytes when the value has no canonical form (flag `opaque`)."""
     payload: Payload
     _parts: Mapping[str, str] | Details
-    _previews: Mapping[str, str] = attrs.field(factory=dict)
-    run: RunId = RunId("")
+    _previews: Mapping[str, str] = NO_TEXTS
+    run: RunId = _NO_RUN
     created_at: float = 0.0
     duration_s: float = 0.0
     flags: frozenset[str] = NO_FLAGS
@@ -96,6 +97,26 @@ class Entry:
     """Files the value depends on beyond its key: (path, digest); each is checked again before a hit."""
     expires_at: float | None = None
     """Seconds since 1970 (UTC); None keeps for ever."""
+
+    def __init__(
+        self,
+        key: Key,
+        task: str,
+        output: Digest,
+        payload: Payload,
+        parts: Mapping[str, str] | Details,
+        previews: Mapping[str, str] = NO_TEXTS,
+        run: RunId = _NO_RUN,
+        created_at: float = 0.0,
+        duration_s: float = 0.0,
+        flags: frozenset[str] = NO_FLAGS,
+        watch: tuple[tuple[str, Digest], ...] = (),
+        expires_at: float | None = None,
+    ) -> None:  # by hand, because it is called for every node, and by position that takes half as long
+        self.key, self.task, self.output, self.payload = key, task, output, payload
+        self._parts, self._previews = parts, previews
+        self.run, self.created_at, self.duration_s = run, created_at, duration_s
+        self.flags, self.watch, self.expires_at = flags, watch, expires_at
 
     @property
     def parts(self) -> Mapping[str, str]:

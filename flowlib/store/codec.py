@@ -91,7 +91,7 @@ def encode_scalar(value: Any) -> Payload | None:
         codec, data = "raw", value
     else:
         return None
-    return Payload(codec=codec, inline=data) if len(data) <= INLINE_BYTES else None
+    return Payload(codec, None, data) if len(data) <= INLINE_BYTES else None
 
 
 def load_simple(codec: str, data: bytes, claim: Digest | None) -> object:

@@ -13,13 +13,11 @@ import marshal
 from typing import Any
 
 from flowlib.ids import Key
-from flowlib.store.base import NO_FLAGS, Entry, Payload, TaskStats
+from flowlib.store.base import NO_FLAGS, NO_TEXTS, Entry, Payload, TaskStats
 from flowlib.store.details import pack_details
 
 _MARSHAL_VERSION = 2
 _ENTRY_FORMAT = 3
-_NO_TEXTS: dict[str, str] = {}
-_new = object.__new__
 
 
 class BadRecord(ValueError):
@@ -67,37 +65,18 @@ def decode_entry(body: bytes) -> Entry:
     Raises:
         BadRecord: They are not an entry of a known format.
     """
-    entry, payload = _new(Entry), _new(Payload)  # and not by their own names for it, which takes twice as long
     try:
         fields = marshal.loads(body)
         if fields[0] != _ENTRY_FORMAT:
             fields = _from_earlier(fields)
-        (
-            _,
-            entry.key,
-            entry.task,
-            entry.output,
-            payload.codec,
-            content,
-            payload.inline,
-            entry._parts,
-            entry.run,
-            entry.created_at,
-            entry.duration_s,
-            entry.expires_at,
-            rest,
-        ) = fields
-        if content is not None:
-            payload.content = content
-        if rest is None:
-            payload.kept, payload.refs, entry.flags, entry.watch = True, (), NO_FLAGS, ()
-        else:
-            payload.kept, payload.refs, flags, entry.watch = rest
-            entry.flags = frozenset(flags)
+        _, key, task, output, codec, content, inline, details, run, made, took, ends, rest = fields
+        kept, refs, flags, watch = (True, (), NO_FLAGS, ()) if rest is None else rest
+        payload = Payload(codec, content, inline, kept, refs)
+        return Entry(
+            key, task, output, payload, details, NO_TEXTS, run, made, took, frozenset(flags), watch, ends
+        )  # the fields are Any here: converting each to its NewType would cost as much as the seal
     except (ValueError, EOFError, TypeError, LookupError) as error:
         raise BadRecord(str(error)) from error
-    entry.payload, entry._previews = payload, _NO_TEXTS
-    return entry
 
 
 def _from_earlier(fields: Any) -> tuple[Any, ...]:
