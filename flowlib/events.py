@@ -85,6 +85,10 @@ class NodeFinished:
     """Encoded size of the result; 0 when it was not encoded."""
     worker: str = ""
     label: str = ""
+    cpu_s: float = 0.0
+    """Processor seconds, children included where it had a process of its own; 0 when not measured."""
+    peak_bytes: int = 0
+    """The most memory that its process held meanwhile; 0 when it had none of its own."""
 
 
 @attrs.frozen(kw_only=True)
@@ -102,6 +106,10 @@ class NodeFailed:
     site: str = ""
     kept: bool = False
     """True when the sweep keeps the failure as a `Failed` value and goes on."""
+    cpu_s: float = 0.0
+    """Processor seconds, children included where it had a process of its own; 0 when not measured."""
+    peak_bytes: int = 0
+    """The most memory that its process held meanwhile; 0 when it had none of its own."""
 
 
 @attrs.frozen(kw_only=True)

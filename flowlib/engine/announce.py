@@ -94,6 +94,8 @@ class Announcer:
                 size_bytes=outcome.payload.n_bytes if outcome.payload is not None else 0,
                 worker=outcome.worker,
                 label=node._fl_label,
+                cpu_s=outcome.cpu_s,
+                peak_bytes=outcome.peak_bytes,
             )
             self._emitter.emit(event)
 
@@ -166,6 +168,8 @@ class Announcer:
                 label=node._fl_label,
                 site=self._site(node),
                 kept=kept,
+                cpu_s=outcome.cpu_s,
+                peak_bytes=outcome.peak_bytes,
             )
             self._emitter.emit(event)
 

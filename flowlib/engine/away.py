@@ -135,14 +135,19 @@ class Inside:
                 self._context = self._open()
         return self._context
 
-    def take_report(self, node: NodeId) -> Report | None:
-        """Return what the runs inside a task did; None if there was none."""
+    def take_report(self, node: NodeId, *, has_key: bool) -> Report | None:
+        """Return what the runs inside a task did; None if there was none.
+
+        A task without a key has none of its own that matter, but they may matter to what is around it: it tells of all so far.
+        """
         context, recorder = self._context, self._recorded
         if context is None or recorder is None:
             return None
-        calls = context.inner_calls.pop(node, context.around)
+        calls, events = context.inner_calls.pop(node, None), recorder.take()
+        if has_key and calls is None and not events:
+            return None
+        calls = calls if has_key else context.around
         files, tasks, is_refused = ({}, [], False) if calls is None else calls.report()
-        events = recorder.take()
         return Report(files=files, tasks=tasks, is_refused=is_refused, events=events)
 
     def _open(self) -> RunContext:

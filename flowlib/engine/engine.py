@@ -63,8 +63,7 @@ class Engine(Settling):
     def run(self) -> None:
         """Bring every node to a final state and the values of the targets into memory. `close` it, whatever happens."""
         self._context.loop.begin(self._catch_up)
-        ids = [NodeId(number) for number in range(len(self.graph))]
-        facts: list[m.Fact] = [self._grown(ids, self.targets)]
+        facts: list[m.Fact] = [self._grown(self.graph.ids, self.targets)]
         while True:
             while facts:
                 facts = self._carry_out(self.scheduler.handle(facts))

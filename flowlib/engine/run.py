@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from flowlib.clock import Clock, SystemClock
-from flowlib.config import Settings, environment, load_settings
+from flowlib.config import Settings, environment, load_settings, n_cpus
 from flowlib.engine.context import Loop, RunContext, surrounding_run
 from flowlib.engine.covered import InnerCalls
 from flowlib.engine.engine import Engine
@@ -155,6 +155,8 @@ def _run_whole(engine: Engine, context: RunContext, force: Collection[str]) -> N
         engine.run()
         status = _status(engine, context)
         _tell_unforced(engine, context, force)
+        if cpu_bound := engine.cpu_bound.notice(context.clock.monotonic() - began, n_cpus()):
+            context.emitter.notice(context.clock.now(), "cpu-bound", cpu_bound)
     except KeyboardInterrupt:
         status = "cancelled"
         raise

@@ -12,6 +12,7 @@ from flowlib.engine.announce import Announcer
 from flowlib.engine.batches import Batches
 from flowlib.engine.commit import Ledger
 from flowlib.engine.context import RunContext
+from flowlib.engine.cpu_bound import CpuBound
 from flowlib.engine.expansion import Expansions
 from flowlib.engine.failure import annotate
 from flowlib.engine.feed import Feeds
@@ -68,6 +69,7 @@ class Settling:
         """Calls that ended well one by one, in a row: they are kept and told together. By key, if they have one."""
         self._early: list[m.Fact] = []
         """What became known at a time when no fact could be handed on."""
+        self.cpu_bound = CpuBound()
 
     def _grown(self, ids: Sequence[NodeId], targets: tuple[NodeId, ...] = (), parent: NodeId | None = None) -> m.Grown:
         """Prepare everything for new nodes and return the fact that they are there."""
@@ -98,6 +100,9 @@ class Settling:
     def _take(self, outcomes: Sequence[Outcome]) -> list[m.Fact]:
         """Turn outcomes into facts; the many plain ones into one."""
         self._n_running -= len(outcomes)
+        for outcome in outcomes:
+            if outcome.cpu_s:
+                self.cpu_bound.add(outcome)
         facts: list[m.Fact] = []
         done: list[Call] = []
         returned: list[NodeId] = []
@@ -111,7 +116,7 @@ class Settling:
                     outcome.error is None
                     and not outcome.has_expansion
                     and not outcome.is_announced
-                    and not outcome.is_away
+                    and not outcome.is_special
                 ):
                     done.append(outcome)
                     continue

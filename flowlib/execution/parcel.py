@@ -293,6 +293,7 @@ class Packer:
         outcome.duration_s, outcome.worker = done.duration_s, done.worker
         outcome.cpu_s, outcome.peak_bytes = done.cpu_s, done.peak_bytes
         if done.report is not None:
+            outcome.is_special = True
             try:
                 outcome.report = load(done.report)
             except BaseException as error:  # then nobody knows what the result depends on
@@ -319,6 +320,7 @@ class Packer:
             outcome.value = load(done.value, remove=True)
         elif done.payload is not None and done.payload.kept:
             outcome.is_away = done.payload.inline is None or done.scalar is None
+            outcome.is_special |= outcome.is_away
             outcome.value = done.scalar
             if done.payload.inline is None:
                 self._worker.store.blobs.written_elsewhere((done.payload.content, *done.payload.refs))  # type: ignore[union-attr]

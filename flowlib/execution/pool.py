@@ -18,11 +18,15 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
-from flowlib.execution.proctree import end_family
+from flowlib.clock import SystemClock
+from flowlib.execution.proctree import Process, end_family, family, processes
 from flowlib.execution.workers import Death, Errand, WorkerProcess, nameless_file
 
 GRACE_S = 0.5
 """How long a process that is told to end may clean up before it is killed with all its children."""
+
+MEMORY_LOOK_S = 0.05
+"""How often workers with a limit of memory are looked at."""
 
 _BOOT = "import sys; sys.path[:] = {path!r}; from flowlib.execution.nursery import main; main({control})"
 
@@ -43,6 +47,7 @@ class Pool:
         self._places: dict[str, tuple[int, int]] = {}
         self._is_lost = False
         self._reason: object = None
+        self._clock, self._looked_at = SystemClock(), 0.0
         self._nursery: subprocess.Popen[bytes] | None = None
 
     # ---- what runs ask for
@@ -193,7 +198,7 @@ class Pool:
         self._lose()
 
     def _serve_once(self, selector: selectors.DefaultSelector) -> None:
-        for key, mask in selector.select():
+        for key, mask in selector.select(self._patience_s()):
             if key.fileobj == self._wake_in:
                 with contextlib.suppress(OSError):
                     os.read(self._wake_in, 65536)
@@ -202,7 +207,33 @@ class Pool:
             elif not self._is_lost:
                 self._attend(key.data, mask)
         if not self._is_lost:
+            self._look_at_memory()
             self._hand_out()
+
+    def _patience_s(self) -> float | None:
+        """Return how long to wait at most: for ever if no worker has a limit of memory."""
+        is_any = any(w.errand is not None and w.errand.cap_bytes is not None for w in self._workers.values())
+        return MEMORY_LOOK_S if is_any else None
+
+    def _look_at_memory(self) -> None:
+        """End workers that hold more than what they are at may hold."""
+        now = self._clock.monotonic()
+        if now - self._looked_at < MEMORY_LOOK_S / 2:
+            return
+        self._looked_at = now
+        table: dict[int, Process] = {}
+        for worker in self._workers.values():
+            cap_bytes = None if worker.errand is None or worker.is_ending else worker.errand.cap_bytes
+            if cap_bytes is None or worker.errand is None or not worker.pid:
+                continue
+            table = table or processes()
+            held_bytes = sum(process.memory_bytes for process in family(worker.pid, table))
+            worker.peak_bytes = max(worker.peak_bytes, held_bytes)
+            if held_bytes > cap_bytes:
+                worker.errand.exceeded(held_bytes, worker.journal)
+                with self._lock:
+                    worker.is_ending = True
+                    self._tell(f"end {worker.pid} 0")
 
     def _hand_out(self) -> None:
         """Give queued errands to idle workers, making workers as far as runs allow."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from flowlib.errors import CannotSend, WorkerDied
+from flowlib.errors import CannotSend, MemoryExceeded, WorkerDied
 from flowlib.execution.base import Batch, Call, Job, Outcome
 from flowlib.execution.parcel import Again, Packer, Parcel
 from flowlib.execution.pool import Pool, shared_pool
@@ -205,6 +205,15 @@ class _JobErrand:
 
     is_empty = True
 
+    @property
+    def cap_bytes(self) -> int | None:
+        """The most memory its worker may hold."""
+        return cap_of(self.job)
+
+    def exceeded(self, held_bytes: int, journal: int) -> None:
+        """Let the job end with an error that says how much it held."""
+        self._error = self._error or too_much(self.job, held_bytes)
+
     def has(self, node: NodeId) -> bool:
         """Whether this is the job of a node."""
         return self.job.node == node
@@ -279,6 +288,16 @@ class _BatchErrand:
     def is_empty(self) -> bool:
         """Whether nothing is left to do."""
         return not self.batch.waiting
+
+    @property
+    def cap_bytes(self) -> int | None:
+        """The most memory its worker may hold: the least that one of the calls may."""
+        return min((cap for call in self._sent if (cap := cap_of(call)) is not None), default=None)
+
+    def exceeded(self, held_bytes: int, journal: int) -> None:
+        """Let the call that is running end with an error that says how much it held."""
+        running = self._sent[min(len(answers_in(journal)), len(self._sent) - 1)]
+        self._errors.setdefault(running.node, too_much(running, held_bytes))
 
     def has(self, node: NodeId) -> bool:
         """Whether a node's call has not been begun."""
@@ -417,6 +436,17 @@ def _forget(executor: ProcessExecutor, call: Job | Call, waits: list[Any]) -> No
     """End the waits of a call that has ended with them."""
     while waits:
         executor.note_wait(call, (False, *waits.pop()))
+
+
+def cap_of(call: Job | Call) -> int | None:
+    """Return the most memory that a call may hold; None for no limit."""
+    resources = getattr(call.policy, "resources", None)
+    return getattr(resources, "memory_bytes", None)
+
+
+def too_much(call: Job | Call, held_bytes: int) -> MemoryExceeded:
+    """Return the error of a call that held more memory than it may."""
+    return MemoryExceeded(task=call.task.name, cap_bytes=cap_of(call) or 0, peak_bytes=held_bytes)
 
 
 def died(job: Job | Call, death: Death) -> WorkerDied:

@@ -28,6 +28,7 @@ from flowlib.config import take_environment
 from flowlib.errors import CannotSend, error_text
 from flowlib.execution.base import Batch, Call, Job, Outcome
 from flowlib.execution.pickling import Spill, dump_home, dump_nodes, load, load_nodes
+from flowlib.execution.proctree import forget_peak, peak_bytes
 from flowlib.execution.quick import perform_batch
 from flowlib.execution.roundtrip import pack_error
 from flowlib.execution.spill import SpillDirectory
@@ -124,11 +125,16 @@ class Remote:
             call.keep, call.keywords = row.keep, None if row.keywords is None else dict(row.keywords)
             calls.append(call)
 
-        def answer(call: Any) -> None:
-            done = self._answer(held, loaded_of[call.node], call, call, _Spent())
+        def answer(call: Any, spent: _Spent | None = None) -> None:
+            done = self._answer(held, loaded_of[call.node], call, call, spent or _Spent(call.cpu_s))
             note(pickle.dumps(done, protocol=5))
 
         batch = Batch(calls)
+        if len(calls) == 1:  # alone, it has the process to itself
+            with _measured() as spent:
+                perform_batch(batch, held.worker, copy_context())
+            answer(calls[0], spent)
+            return
         batch.done = _Told(answer)  # type: ignore[assignment]
         perform_batch(batch, held.worker, copy_context())
 
@@ -266,7 +272,9 @@ class Remote:
 
     def _answer(self, held: _Held, loaded: _Loaded, job: Job | Call, outcome: Outcome, spent: "_Spent") -> Done:
         done = self._answer_without_report(held, loaded, job, outcome, spent)
-        report = None if held.terms.inside is None else held.terms.inside.take_report(job.node)
+        report = (
+            None if held.terms.inside is None else held.terms.inside.take_report(job.node, has_key=job.key is not None)
+        )
         if report is None:
             return done
         try:
@@ -382,13 +390,18 @@ class _Spent:
 def _measured() -> Iterator[_Spent]:
     """Measure what the block takes of this process and of those it waits for."""
     spent = _Spent()
+    forget_peak()
     before = _cpu_s()
     try:
         yield spent
     finally:
         spent.cpu_s = _cpu_s() - before
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        spent.peak_bytes = peak if sys.platform == "darwin" else peak * 1024
+        spent.peak_bytes = peak_bytes(os.getpid()) or _peak_ever()
+
+
+def _peak_ever() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _cpu_s() -> float:

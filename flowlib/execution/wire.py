@@ -31,7 +31,7 @@ class Inside(Protocol):
     def call(self, fn: Callable[[], Any]) -> Any:
         """Call a function so that runs inside it know where they are."""
 
-    def take_report(self, node: NodeId) -> Any:
+    def take_report(self, node: NodeId, *, has_key: bool) -> Any:
         """Return what the runs inside a task did; None if there was none."""
 
 

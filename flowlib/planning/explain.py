@@ -70,6 +70,9 @@ class Explanation:
             lines += [f"  {line}" for line in str(cause).splitlines()]
         return "\n".join(lines)
 
+    def __repr__(self) -> str:
+        return str(self)  # what a console shows
+
 
 _SENTENCES = {
     "cached": "cached, nothing would run",

@@ -90,6 +90,9 @@ class Plan:
             lines.extend(f"  {'':<{width}}    {line}" for line in _reason_lines(rows))
         return "\n".join(lines)
 
+    def __repr__(self) -> str:
+        return str(self)  # what a console shows; the fields of a hundred thousand rows would fill it for minutes
+
 
 def _headline(plan: Plan) -> str:
     parts = [f"{plan.n_cached} cached", f"{plan.n_to_run} to run"]

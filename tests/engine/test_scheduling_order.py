@@ -19,6 +19,7 @@ from flowlib.events import NodeCached, NodeFinished, NodeStarted, RunFinished, R
 from flowlib.execution.base import Stored
 from flowlib.graph.graph import Graph
 from flowlib.ids import Key
+from flowlib.scheduling.messages import Grown, Traits
 from flowlib.scheduling.scheduler import Scheduler
 from flowlib.store.base import Entry, Payload
 from flowlib.store.memory import MemoryStore
@@ -224,7 +225,9 @@ def test_bytes_kept_for_a_reduction_go_when_the_point_is_something_else() -> Non
     reduction: Any = fl.fan_in(fl.fan_out(inc, over=fl.grid(x=[1, 2])), fl.best(max="value"))
     points = list(reduction._fl_deps)
     graph = Graph((reduction,))
-    kept = values.Values(graph, MemoryStore(), Scheduler(1, decides=True), frozenset(), {})
+    scheduler = Scheduler(1, decides=True)
+    scheduler.handle([Grown(graph.dependencies, [Traits()] * len(graph))])
+    kept = values.Values(graph, MemoryStore(), scheduler, frozenset(), {})
     kept.expect_reductions()
     first, second = (graph.id_of(point) for point in points)
     small, large = (entry_of(MemoryStore().encode(value)) for value in ("a", "a" * 1000))
@@ -316,7 +319,7 @@ def test_the_work_grows_with_the_number_of_nodes(
 
 @pytest.mark.parametrize("shape", ["flat", "chain"])
 def test_a_node_takes_a_bounded_amount_of_memory(shape: str) -> None:
-    """The peak of a run without a cache, graph and values included, stays below 2.5 kB a node."""
+    """The peak of a run without a cache, graph and values included, stays below 600 bytes a node."""
 
     def run(n: int) -> None:
         target = chain(n) if shape == "chain" else total([inc(number) for number in range(n)])
@@ -332,7 +335,7 @@ def test_a_node_takes_a_bounded_amount_of_memory(shape: str) -> None:
         left, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak / 5000 < 2500
+    assert peak / 5000 < 600
     assert left / 5000 < 100
 
 
