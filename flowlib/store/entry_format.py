@@ -3,7 +3,7 @@
 Constraints: written and read a hundred thousand times a run (about 1 us each), no code runs on decoding, readable by
 every later Python. Layout: `marshal` version 2 of one tuple of exact builtin types, sealed by `mac.Mac` under the
 record's name. Version 2 has not changed since Python 2.5 and has no shared references, so equal entries are equal
-bytes. What a hit does not need is packed (`details`), and what hardly any entry has is left out. Formats 1 and 2 are still
+bytes. The key of an entry is its name, which is under the seal; what a hit does not need is packed (`details`), and what hardly any entry has is left out. Formats 1 and 2 are still
 read. Rejected: JSON, 5 times slower and without bytes; pickle, which runs code.
 
 Invariant: `marshal.loads` only ever sees bytes whose seal has been verified, so hostile bytes never reach it.
@@ -36,14 +36,13 @@ def record_name(kind: str, name: str) -> str:
 
 
 def encode_entry(entry: Entry) -> bytes:
-    """Return the unsealed bytes of an entry."""
+    """Return the unsealed bytes of an entry, its key left out: that is the name it is filed and sealed under."""
     payload = entry.payload
     rest = None
     if entry.flags or entry.watch or payload.refs or not payload.kept:
         rest = payload.kept, tuple(payload.refs), tuple(sorted(entry.flags)), tuple(entry.watch)
     fields = (
         _ENTRY_FORMAT,
-        entry.key,
         entry.task,
         entry.output,
         payload.codec,
@@ -59,8 +58,8 @@ def encode_entry(entry: Entry) -> bytes:
     return marshal.dumps(fields, _MARSHAL_VERSION)
 
 
-def decode_entry(body: bytes) -> Entry:
-    """Return the entry in verified bytes.
+def decode_entry(key: Key, body: bytes) -> Entry:
+    """Return the entry of a key in verified bytes.
 
     Raises:
         BadRecord: They are not an entry of a known format.
@@ -68,8 +67,8 @@ def decode_entry(body: bytes) -> Entry:
     try:
         fields = marshal.loads(body)
         if fields[0] != _ENTRY_FORMAT:
-            fields = _from_earlier(fields)
-        _, key, task, output, codec, content, inline, details, run, made, took, ends, rest = fields
+            fields = _from_earlier(key, fields)
+        _, task, output, codec, content, inline, details, run, made, took, ends, rest = fields
         kept, refs, flags, watch = (True, (), NO_FLAGS, ()) if rest is None else rest
         payload = Payload(codec, content, inline, kept, refs)
         return Entry(
@@ -79,23 +78,24 @@ def decode_entry(body: bytes) -> Entry:
         raise BadRecord(str(error)) from error
 
 
-def _from_earlier(fields: Any) -> tuple[Any, ...]:
+def _from_earlier(key: Key, fields: Any) -> tuple[Any, ...]:
     """Return the fields of an earlier format in the order of this one."""
     if fields[0] == 1:
-        _, key, task, output, payload, parts, previews, *rest = fields
+        _, own_key, task, output, payload, parts, previews, *rest = fields
     elif fields[0] == 2:
-        _, key, task, output, *payload, details, run, made, took, flags, watch, ends = fields
+        _, own_key, task, output, *payload, details, run, made, took, flags, watch, ends = fields
         parts, previews = marshal.loads(details)
         rest = [run, made, took, flags, watch, ends]
     else:
         raise BadRecord(f"entry format {fields[0]}")
+    if own_key != key:
+        raise BadRecord("an entry of another key")
     codec, content, inline, kept, refs = payload
     run, made, took, flags, watch, ends = rest
     details = pack_details(parts, previews)
     rare = (kept, refs, flags, watch)
     return (
         _ENTRY_FORMAT,
-        key,
         task,
         output,
         codec,

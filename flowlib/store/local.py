@@ -125,12 +125,10 @@ class LocalStore:
         asked = ["e:" + key for key in keys if key not in found] if found else ["e:" + key for key in keys]
         for name, body in (self.records.get(asked) if asked else {}).items():
             try:
-                entry = decode_entry(body)
+                key = Key(name[2:])
+                found[key] = decode_entry(key, body)
             except BadRecord as error:
                 self._notices.add("damaged", f"A record in the cache was ignored: {error}.")
-                continue
-            if name[2:] == entry.key:
-                found[entry.key] = entry
         return found
 
     def put(self, entry: Entry) -> None:
@@ -197,9 +195,9 @@ class LocalStore:
         entries = []
         for name, body in bodies.items():
             if name.startswith("e:"):
-                entry = self._waiting.committing(Key(name[2:]))
+                key = Key(name[2:])
                 try:
-                    entries.append(entry or decode_entry(body))
+                    entries.append(self._waiting.committing(key) or decode_entry(key, body))
                 except BadRecord:
                     continue
         return derive_records(entries, get) if entries else {}

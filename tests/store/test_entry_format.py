@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from flowlib.hashing.digest import digest_bytes
-from flowlib.ids import Digest
+from flowlib.ids import Digest, Key
 from flowlib.store.base import Entry, Payload
 from flowlib.store.entry_format import BadRecord, decode_entry, encode_entry
 from flowlib.store.local import LocalStore
@@ -76,9 +76,16 @@ def entry(store: LocalStore, entry_of: Callable[..., Entry]) -> Entry:
 
 def test_an_entry_comes_back_as_it_was(entry: Entry) -> None:
     """Every field, in this format and in the earlier ones."""
-    assert decode_entry(encode_entry(entry)) == entry
-    assert decode_entry(format_2(entry)) == entry
-    assert decode_entry(format_1(entry)) == entry
+    assert decode_entry(entry.key, encode_entry(entry)) == entry
+    assert decode_entry(entry.key, format_2(entry)) == entry
+    assert decode_entry(entry.key, format_1(entry)) == entry
+
+
+@pytest.mark.parametrize("written", [format_1, format_2])
+def test_an_earlier_entry_of_another_key_is_none(entry: Entry, written: Callable[[Entry], bytes]) -> None:
+    """Those formats say their key themselves; a record's name is under its seal, so this would be a bug."""
+    with pytest.raises(BadRecord, match="another key"):
+        decode_entry(Key("0" * 64), written(entry))
 
 
 def test_what_hardly_any_entry_has_comes_back_too(store: LocalStore, entry_of: Callable[..., Entry]) -> None:
@@ -88,23 +95,23 @@ def test_what_hardly_any_entry_has_comes_back_too(store: LocalStore, entry_of: C
     unkept = entry_of("c", Payload(codec="none", content=Digest("sha256-2-3"), kept=False))
 
     for one in (plain, large, unkept):
-        assert decode_entry(encode_entry(one)) == one
-        assert decode_entry(format_2(one)) == decode_entry(format_1(one)) == one
+        assert decode_entry(one.key, encode_entry(one)) == one
+        assert decode_entry(one.key, format_2(one)) == decode_entry(one.key, format_1(one)) == one
 
 
 def test_equal_entries_are_equal_bytes(entry: Entry) -> None:
     """Whether their details were ever looked at or not."""
-    unread, read = decode_entry(encode_entry(entry)), decode_entry(encode_entry(entry))
+    unread, read = decode_entry(entry.key, encode_entry(entry)), decode_entry(entry.key, encode_entry(entry))
     assert read.parts == entry.parts
 
-    assert encode_entry(unread) == encode_entry(read) == encode_entry(decode_entry(format_1(entry)))
-    assert encode_entry(read) == encode_entry(decode_entry(format_2(entry)))
+    assert encode_entry(unread) == encode_entry(read) == encode_entry(decode_entry(entry.key, format_1(entry)))
+    assert encode_entry(read) == encode_entry(decode_entry(entry.key, format_2(entry)))
 
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e)), attrs.evolve])
 def test_an_entry_whose_details_are_packed_is_like_any_other(entry: Entry, again: Callable[[Entry], Entry]) -> None:
     """Copied, pickled, compared, changed."""
-    packed = decode_entry(encode_entry(entry))
+    packed = decode_entry(entry.key, encode_entry(entry))
 
     other = again(packed)
 
@@ -118,7 +125,7 @@ def test_an_entry_whose_details_are_packed_is_like_any_other(entry: Entry, again
 def test_another_format_is_no_entry(body: Any) -> None:
     """A future version's, or none."""
     with pytest.raises(BadRecord):
-        decode_entry(marshal.dumps(body, 2))
+        decode_entry(Key("k"), marshal.dumps(body, 2))
 
 
 def test_a_cache_of_an_earlier_version_is_taken_over(
