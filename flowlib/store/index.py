@@ -325,6 +325,8 @@ def _translation(error: Exception) -> Exception:
 
     if isinstance(error, sqlite3.Error):
         return (IndexLost if _is_lost(error) else IndexBusy)(str(error))
+    if isinstance(error, UnicodeDecodeError):  # SQLite's complaint about a schema, with a name in it that is no text
+        return IndexLost(str(error))
     if isinstance(error, OSError):
         return IndexBusy(error.strerror or str(error))
     return error

@@ -220,6 +220,23 @@ def reopen_all(opened: Callable[..., LocalStore], root: Path, filled: dict[Key, 
     return n_right
 
 
+def test_a_database_whose_own_complaint_is_no_text_heals_by_itself(
+    store: LocalStore, opened: Callable[..., LocalStore], root: Path, filled: dict[Key, Any]
+) -> None:
+    """SQLite names the damaged part of the schema in its message, and the name is not UTF-8 any more."""
+    store.close()
+    database = root / "index" / "cache.db"
+    data = database.read_bytes()
+    name = b"sqlite_autoindex_Records_1"
+    assert data.count(name) == 1
+    database.write_bytes(data.replace(name, b"sqlite_autoindex_Rec\xc5rds_1"))
+
+    healed = opened()
+
+    assert check(healed, filled) == len(filled)
+    assert [kind for kind, _ in healed.take_notices()] == ["index-rebuilt"]
+
+
 @pytest.mark.parametrize("n", [40, pytest.param(460, marks=pytest.mark.slow)])
 def test_a_damaged_database_heals_by_itself(
     opened: Callable[..., LocalStore], root: Path, filled: dict[Key, Any], in_child: Callable[..., int], n: int
