@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from flowlib.clock import SystemClock
 from flowlib.execution.proctree import Process, end_family, family, processes
@@ -46,7 +46,7 @@ class Pool:
         self._wake_in, self._wake_out = -1, -1
         self._places: dict[str, tuple[int, int]] = {}
         self._is_lost = False
-        self._reason: object = None
+        self._marks: dict[str, object] = {}
         self._clock, self._looked_at = SystemClock(), 0.0
         self._nursery: subprocess.Popen[bytes] | None = None
 
@@ -91,11 +91,16 @@ class Pool:
         with self._lock:
             self._tell(f"{'removed' if is_removed else 'files'} {directory}")
 
-    def renew(self, reason: object) -> None:
-        """End the workers that are idle, and the others when they have done what they are at, if the reason is a new one."""
+    def renew(self, marks: Mapping[str, object]) -> None:
+        """Let go of workers that are out of date: the idle ones now, the others when they have done what they are at.
+
+        Args:
+            marks: What workers have taken on when they were made or since (where output goes, files of modules), with what
+                tells an old one from a new one.
+        """
         with self._lock:
-            before, self._reason = self._reason, reason
-            if before == reason or self._control is None:
+            before, self._marks = self._marks, {**self._marks, **marks}
+            if self._control is None or all(before.get(name, mark) == mark for name, mark in marks.items()):
                 return
             self._tell("place", [1, 2])
             for worker in self._workers.values():
@@ -253,7 +258,7 @@ class Pool:
                     continue
                 errand = self._queue.popleft()
                 idle.errand = errand
-            message = errand.message(idle.known)
+            message = errand.message(idle.known, idle.name)
             if message is None:
                 idle.errand = None
                 continue
@@ -375,33 +380,3 @@ class Pool:
         if self._nursery is not None:
             with contextlib.suppress(OSError, subprocess.TimeoutExpired):
                 self._nursery.wait(1.0)
-
-
-class _Shared:
-    """The pool of this process: warm workers are worth it because all runs share them."""
-
-    def __init__(self) -> None:
-        self.pool: Pool | None = None
-        self.lock = threading.Lock()
-
-
-_shared = _Shared()
-
-
-def shared_pool() -> Pool:
-    """Return the pool of this process."""
-    with _shared.lock:
-        if _shared.pool is None:
-            _shared.pool = Pool()
-        return _shared.pool
-
-
-def _forget() -> None:
-    """A child of a fork has none of this: its parent's workers must not take it for the parent."""
-    pool, _shared.pool, _shared.lock = _shared.pool, None, threading.Lock()
-    if pool is not None:
-        pool.abandon()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)

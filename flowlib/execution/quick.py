@@ -18,8 +18,9 @@ from typing import Any
 
 from flowlib.clock import n_times_given_up
 from flowlib.execution.base import Batch, Call, Job
-from flowlib.execution.worker import Worker, finish, has_nodes, perform_in, refuse_generator, running_job
+from flowlib.execution.worker import Worker, has_nodes, perform_in, refuse_generator, running_job
 from flowlib.graph.args import ATOMS
+from flowlib.graph.coroutine import finish
 from flowlib.ids import Key
 
 _SMALL = 4096
@@ -75,15 +76,9 @@ def perform_batch(batch: Batch, worker: Worker, context: Context, until: float =
 def _perform_waiting(batch: Batch, worker: Worker, context: Context, until: float) -> None:
     inside = context.copy().run(worker.call_quick, copy_context)
     now, next_call, ended, made = worker.clock.monotonic, batch.waiting.popleft, batch.done.append, batch.made
-    cpu = worker.clock.cpu
-    cpu_before = cpu()
+    cpu, cpu_before = worker.clock.cpu, worker.clock.cpu()
     thread = threading.current_thread()
     is_main = thread is threading.main_thread()
-
-    def make(call: Call) -> Any:
-        """Make a call where a second Ctrl-C may strike, but only while the user's code runs."""
-        return worker.call_quick(partial(inside.copy().run, _make, call))
-
     began = now()
     while batch.waiting:
         try:
@@ -99,7 +94,7 @@ def _perform_waiting(batch: Batch, worker: Worker, context: Context, until: floa
         else:
             call.worker = thread.name
             try:
-                call.value = make(call) if is_main else inside.copy().run(_make, call)
+                call.value = _make_in_main(call, worker, inside) if is_main else inside.copy().run(_make, call)
             except BaseException as error:  # user code may raise anything, KeyboardInterrupt and SystemExit included
                 call.error = error
                 if until < math.inf and isinstance(error, KeyboardInterrupt):
@@ -132,6 +127,11 @@ def _make(call: Call) -> Any:
     running_job.set(call)
     value = call.task.fn(*call.args, **call.keywords) if call.keywords else call.task.fn(*call.args)
     return value if type(value) in ATOMS else finish(value)
+
+
+def _make_in_main(call: Call, worker: Worker, inside: Context) -> Any:
+    """Make a call where a second Ctrl-C may strike, but only while the user's code runs."""
+    return worker.call_quick(partial(inside.copy().run, _make, call))
 
 
 def _look_at(call: Call, worker: Worker, inside: Context) -> None:

@@ -29,11 +29,12 @@ class Death:
 class Errand(Protocol):
     """One thing for a worker to do. Its methods are called in the pool's thread and run no code of the user's."""
 
-    def message(self, known: set[str]) -> tuple[bytes, bool] | None:
+    def message(self, known: set[str], worker: str) -> tuple[bytes, bool] | None:
         """Return what to send to a worker, and whether that is a batch; None if there is nothing left to do.
 
         Args:
             known: The names of what the worker has got before; what is sent now is to be added.
+            worker: What the worker is called.
         """
 
     def answered(self, answer: bytes, journal: int) -> None:
