@@ -96,8 +96,7 @@ class Planner:
         entries = None if self.recognition is None else self.recognition.entries(targets)
         if entries is None:
             return None
-        found = [entries[target] for target in targets]
-        return [Hit(CallKey.recorded(entry.key, entry.parts), entry) for entry in found]
+        return [Hit(CallKey(entries[target].key, parts=entries[target].parts), entries[target]) for target in targets]
 
     def decide(self, nodes: Sequence[NodeId]) -> list[Decision]:
         """Decide nodes, in the order given, with one batch of look-ups.

@@ -64,20 +64,14 @@ class CallKey:
         encoded: bytes = b"",
         uncacheable: str = "",
         missing: FileMissing | None = None,
+        parts: Mapping[str, str] | None = None,
     ) -> None:
         self.key = key
         self.encoded = encoded
         self.uncacheable = uncacheable
         self.missing = missing
         self._shared = shared
-        self._parts: Mapping[str, str] | None = None
-
-    @classmethod
-    def recorded(cls, key: Key, parts: Mapping[str, str]) -> "CallKey":
-        """Return a key that was not made but found, with the parts that were kept beside it."""
-        found = cls(key)
-        found._parts = parts
-        return found
+        self._parts = parts
 
     @property
     def parts(self) -> Mapping[str, str]:
@@ -231,7 +225,7 @@ class KeyMaker:
         if watched is None:
             if len(self._watched) >= _MOST_WATCHED:
                 raise FlowError("There are too many arguments of this kind to watch.")
-            digest = self._literal(value, field[8:].decode("utf-8", "surrogatepass"))
+            digest = self._literal(value, _name(field))
             watched = self._watched[id(value)] = (value, digest)
         return watched[1]
 
