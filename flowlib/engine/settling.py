@@ -27,7 +27,6 @@ from flowlib.execution.base import Call, Executor, Outcome
 from flowlib.execution.quick import is_small
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
-from flowlib.hashing.digest import size_bytes
 from flowlib.ids import Key, NodeId
 from flowlib.planning.decide import CACHE_OFF, Miss, Planner
 from flowlib.planning.key import CallKey
@@ -222,7 +221,7 @@ class Settling:
                 misses[at : at + len(ran)],
                 [call.duration_s for call in ran],
                 [call.key for call in ran],
-                [size_bytes(call.payload.content) if call.payload is not None else 0 for call in ran],
+                [call.payload.n_bytes if call.payload is not None else 0 for call in ran],
                 worker,
             )
             at += len(ran)

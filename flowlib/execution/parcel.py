@@ -209,6 +209,8 @@ class Packer:
             return source.value
         if isinstance(source, Shared):
             return source.value
+        if isinstance(source, Payload):
+            return self._payload(node, source)
         entry = entries.get(source.key)
         if entry is not None and source.output in (None, entry.output) and entry.payload.kept:
             if self._sees_store or entry.payload.inline is not None:
@@ -220,6 +222,14 @@ class Packer:
         if source.spare is None:
             raise _Lost(node)
         return source.spare.value
+
+    def _payload(self, node: Node, payload: Payload) -> Any:
+        if self._sees_store or payload.inline is not None:
+            return payload
+        try:
+            return self._worker.store.load(payload)  # type: ignore[union-attr]
+        except BlobLost:
+            raise _Lost(node) from None
 
     def goods(self, task: Task[..., Any], policy: Policy) -> str:
         """Return the name of a task's goods; they are in `Parcel.parts` under it. Packed once."""

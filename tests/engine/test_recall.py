@@ -98,7 +98,7 @@ def test_nothing_but_the_target_is_looked_at() -> None:
     assert (first, again) == (102, 102)
     assert (log.ran, log.cached, keyed(log)) == ([], ["fetch", "double", "add"], ["add"])
     assert [event.n_nodes for event in log.of(RunStarted)] == [3]
-    assert [(event.status, event.counts) for event in log.of(RunFinished)] == [("done", {"cached": 3})]
+    assert [(event.status, event.counts) for event in log.of(RunFinished)] == [("success", {"cached": 3})]
 
 
 def test_a_target_noted_by_a_run_of_others_is_recognised_alone() -> None:
