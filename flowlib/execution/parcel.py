@@ -14,6 +14,7 @@ has other code answers `stale`, and then all of the user's code goes by value. I
 result is used and not stored.
 """
 
+import contextlib
 import hashlib
 import linecache
 import pickle
@@ -189,17 +190,22 @@ class Packer:
             return source.value
         if isinstance(source, Shared):
             return source.value
+        if isinstance(source, Payload):
+            return self._stored(node, source, None)
         entry = entries.get(source.key)
-        if entry is not None and source.output in (None, entry.output) and entry.payload.kept:
-            if self._sees_store or entry.payload.inline is not None:
-                return entry.payload
-            try:
-                return self._worker.store.load(entry.payload)  # type: ignore[union-attr]
-            except BlobLost:
-                pass
-        if source.spare is None:
+        is_right = entry is not None and source.output in (None, entry.output) and entry.payload.kept
+        return self._stored(node, entry.payload if entry is not None and is_right else None, source.spare)
+
+    def _stored(self, node: Node, payload: Payload | None, spare: Shared | None) -> Any:
+        """Return a stored input as a worker can load it, or its value; from memory if the stored one is lost."""
+        if payload is not None and (self._sees_store or payload.inline is not None):
+            return payload
+        if payload is not None and self._worker.store is not None:
+            with contextlib.suppress(BlobLost):
+                return self._worker.store.load(payload)
+        if spare is None:
             raise _Lost(node)
-        return source.spare.value
+        return spare.value
 
     def goods(self, task: Task[..., Any], policy: Policy) -> str:
         """Return the name of a task's goods; they are in `Parcel.parts` under it. Packed once."""
