@@ -31,14 +31,15 @@ from flowlib.execution.picklers import Packing, Slot, is_user_module
 from flowlib.execution.pickling import Spill, dump, load, load_nodes
 from flowlib.execution.roundtrip import unpack_error
 from flowlib.execution.standins import needs_stand_in
-from flowlib.execution.wire import Body, Done, Goods, Proof, QuickDone, Row, Terms, Wants
+from flowlib.execution.wire import Body, Done, Goods, InStore, Proof, QuickDone, Row, Terms, Wants
 from flowlib.execution.worker import Worker
 from flowlib.graph.args import replace
 from flowlib.graph.node import Node
 from flowlib.graph.policy import Policy
 from flowlib.graph.task import Task
-from flowlib.ids import Key
+from flowlib.ids import Digest, Key
 from flowlib.store.base import BlobLost, Entry, Payload
+from flowlib.store.codec import PICKLED
 from flowlib.sweep.failed import Failed
 
 _REPLACED = "its code was replaced while the run went on; run again to store it"
@@ -108,7 +109,8 @@ class Packer:
         position_of = {node: position for position, (node, _) in enumerate(sources)}
         keys = [source.key for _, source in sources if isinstance(source, Stored)]
         entries = self._worker.store.find(keys) if keys and self._worker.store is not None else {}
-        inputs = [self._input(node, source, entries) for node, source in sources]
+        whole = (id(job.task), id(job.policy)) in self._whole
+        inputs = [self._input(node, source, entries, whole) for node, source in sources]
 
         def stand_for(node: Node) -> Any:
             position = position_of[node]
@@ -117,7 +119,6 @@ class Packer:
 
         args = tuple(replace(job.args, stand_for))
         packing = Packing()
-        whole = (id(job.task), id(job.policy)) in self._whole
         packed_inputs = self._dump_named(job, "an input", inputs, packing, whole)
         packed_args = self._dump_named(job, "an argument", args, packing, whole)
         body = Body(
@@ -185,21 +186,26 @@ class Packer:
             'Pass what it is made from instead (a path, a configuration), or give the task executor="threads".',
         )
 
-    def _input(self, node: Node, source: Any, entries: Mapping[Key, Entry]) -> Any:
+    def _input(self, node: Node, source: Any, entries: Mapping[Key, Entry], whole: bool) -> Any:
         if isinstance(source, Given):
             return source.value
         if isinstance(source, Shared):
             return source.value
         if isinstance(source, Payload):
-            return self._stored(node, source, None)
+            return self._stored(node, source, None, None, whole)
         entry = entries.get(source.key)
-        is_right = entry is not None and source.output in (None, entry.output) and entry.payload.kept
-        return self._stored(node, entry.payload if entry is not None and is_right else None, source.spare)
+        if entry is None or source.output not in (None, entry.output) or not entry.payload.kept:
+            return self._stored(node, None, None, source.spare, whole)
+        digest = None if "opaque" in entry.flags else entry.output
+        return self._stored(node, entry.payload, digest, source.spare, whole)
 
-    def _stored(self, node: Node, payload: Payload | None, spare: Shared | None) -> Any:
+    def _stored(
+        self, node: Node, payload: Payload | None, digest: Digest | None, spare: Shared | None, whole: bool
+    ) -> Any:
         """Return a stored input as a worker can load it, or its value; from memory if the stored one is lost."""
-        if payload is not None and (self._sees_store or payload.inline is not None):
-            return payload
+        is_pickled = payload is not None and payload.codec in PICKLED
+        if payload is not None and (self._sees_store or payload.inline is not None) and not (whole and is_pickled):
+            return InStore(payload, digest if is_pickled else None)
         if payload is not None and self._worker.store is not None:
             with contextlib.suppress(BlobLost):
                 return self._worker.store.load(payload)
