@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -57,6 +57,8 @@ class RunOptions:
     deadline_s: float | None = None
     force: Collection[str] = ()
     clock: Clock = attrs.field(factory=SystemClock)
+    chance: Callable[[], float] | None = None
+    """Gives numbers from 0 to 1, by which the delays of retries vary."""
     given: Collection[str] = ()
     """Names of the settings that the call itself was given."""
     chain: frozenset[Key] = frozenset()
@@ -203,6 +205,7 @@ def open_context(options: RunOptions, stop: Stop, *, looking: bool = False) -> t
         stop=stop,
         pool=None if inline else ThreadPool(options.settings.n_workers),
         tags=options.tags,
+        chance=options.chance,
         chain=options.chain,
         circles=options.circles,
         around=options.around,
@@ -292,11 +295,14 @@ def _away(threads: ThreadExecutor, worker: Worker, context: RunContext) -> "Proc
 
 
 def _status(engine: Engine, context: RunContext) -> RunStatus:
+    states = engine.scheduler.states
     if context.stop.cause == "interrupt":
         return "cancelled"
     if engine.errors:
         return "failed"
-    return "cancelled" if "cancelled" in engine.scheduler.states else "done"
+    if "cancelled" in states:
+        return "cancelled"
+    return "partial" if "failed" in states or "timed_out" in states else "success"
 
 
 def _close(engine: Engine, context: RunContext, status: RunStatus, began: float) -> None:
@@ -305,6 +311,8 @@ def _close(engine: Engine, context: RunContext, status: RunStatus, began: float)
         context.pool.close()
     context.write_log()
     counts = Counter[str](state if state in FINAL_STATES else "cancelled" for state in engine.scheduler.states)
+    if engine.recall.has_settled:
+        counts["cached"] = len(engine.graph)
     duration_s = context.clock.monotonic() - began
     end = RunFinished(at=context.clock.now(), status=status, duration_s=duration_s, counts=dict(counts))
     context.emitter.end(end)

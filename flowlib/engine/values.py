@@ -164,7 +164,7 @@ class Values:
         """Let go of values nobody will ask for. What stands for a failure stays: it could not be made again."""
         live, shared, states, payloads = self._live, self._shared, self._scheduler.states, self._payloads
         for number in numbers:
-            if states[number] != "failed":
+            if states[number] != "failed" and states[number] != "timed_out":
                 live.pop(number, None)
                 if payloads and number not in self._targets:
                     payloads.pop(number, None)
@@ -230,15 +230,21 @@ class Values:
         return [live.get(id_of(item), item) if type(item) is Node else item for item in items]
 
     def inputs(self, number: NodeId, skip: frozenset[NodeId]) -> dict[Node, Input]:
-        """Return where a job finds each of its node's inputs, `skip` left out."""
+        """Return where a job finds each of its node's inputs, `skip` left out. A node may be tried again if it fails."""
         wanted = self._graph.dependencies[number]
-        return self.inputs_from([d for d in wanted if d not in skip] if skip else wanted)
+        keeps = self._graph.nodes[number]._fl_policy.retries is not None
+        return self.inputs_from([d for d in wanted if d not in skip] if skip else wanted, keeps=keeps)
 
-    def inputs_from(self, numbers: Iterable[NodeId]) -> dict[Node, Input]:
-        """Return where a job finds the values of some nodes."""
+    def inputs_from(self, numbers: Iterable[NodeId], *, keeps: bool = False) -> dict[Node, Input]:
+        """Return where a job finds the values of some nodes.
+
+        Args:
+            numbers: The nodes.
+            keeps: Whether what is nowhere else stays here, because the job may have to be done again.
+        """
         nodes, live, payloads = self._graph.nodes, self._live, self._payloads
         return {
-            nodes[number]: payloads[number] if number in payloads and number not in live else self._input(number)
+            nodes[number]: payloads[number] if number in payloads and number not in live else self._input(number, keeps)
             for number in numbers
         }
 
@@ -249,7 +255,7 @@ class Values:
             self._expected_s[task] = stats.mean_s if stats is not None else _UNKNOWN_S
         return self._expected_s[task]
 
-    def _input(self, number: NodeId) -> Input:
+    def _input(self, number: NodeId, keeps: bool) -> Input:
         key = self._keys.get(number)
         if number not in self._live:
             return Stored(key, self._outputs.get(number)) if key is not None else Given(self._stand_in(number))
@@ -257,7 +263,7 @@ class Values:
         is_last = self._scheduler.consumers_left(number) <= 1 and number not in self._targets
         if is_immutable(value):
             return Given(value)
-        if is_last and number not in self._borrowed:
+        if is_last and number not in self._borrowed and not (keeps and key is None):
             self.drop(
                 (number,)
             )  # it is the consumer's now; who needs it again, after a loss, must not get it as it is then

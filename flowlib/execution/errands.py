@@ -37,6 +37,9 @@ class Door(Protocol):
     def send(self, errand: "JobErrand") -> None:
         """Pack an errand's job and queue it."""
 
+    def start(self, job: Job) -> None:
+        """Note that a job begins."""
+
     def submit(self, job: Job) -> None:
         """Take a job."""
 
@@ -93,6 +96,7 @@ class JobErrand:
     def message(self, known: set[str], worker: str) -> tuple[bytes, bool] | None:
         """Return the parcel's message for a worker."""
         assert self.parcel is not None
+        self.executor.start(self.job)
         message = self.parcel.message(() if self.n_times else known)
         known.update(self.parcel.needs)
         return message, False

@@ -97,11 +97,11 @@ class Packer:
         try:
             return self._pack(job)
         except _Lost as lost:
-            outcome = Outcome(job.node)
+            outcome = Outcome.of(job)
             outcome.lost = lost.node
             return outcome
         except Exception as error:  # whatever an object of the user's may raise when it is pickled
-            return Outcome(job.node, error)
+            return Outcome.of(job, error)
 
     def _pack(self, job: Job) -> Parcel:
         goods = self.goods(job.task, job.policy)
@@ -221,7 +221,7 @@ class Packer:
             return known[1]
         whole = mark in self._whole
         packing, proofs, sources = Packing(), list[Proof](), dict[str, Any]()
-        sent = attrs.evolve(policy, on_error=None, pool=None)
+        sent = attrs.evolve(policy, on_error=None, pool=None, retries=None)
         extra = [self._definition(*name) for name in sorted(self._wanted)]
         goods = Goods(
             task=task, name=task.name, policy=sent, met=packing.met, proofs=proofs, is_whole=whole, sources=sources
@@ -288,7 +288,7 @@ class Packer:
         if isinstance(answer, Wants):
             self.note(job, answer)
             raise Again
-        outcome = Outcome(job.node)
+        outcome = Outcome.of(job)
         self.settle(job, answer, outcome)
         return outcome
 

@@ -131,6 +131,9 @@ class ProcessExecutor:
 
         return self.processes.end(is_at)
 
+    def replace_worker(self) -> None:
+        """Nothing to do: whatever runs in a process can be ended."""
+
     def wake(self) -> None:
         """Make a waiting `collect` return."""
         self.outbox.put(None)
@@ -158,6 +161,11 @@ class ProcessExecutor:
             return
         errand.parcel = packed
         self.processes.put(errand)
+
+    def start(self, job: Job) -> None:
+        """Note that a job begins."""
+        if job.stopwatch is not None:
+            job.stopwatch.began_at = self._worker.clock.monotonic()
 
     def queue(self, errand: Errand) -> None:
         """Queue an errand before others: its worker is gone and it is not to blame, or it goes on with a batch."""

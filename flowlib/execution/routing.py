@@ -87,8 +87,12 @@ class RoutedExecutor:
         return self._home.take_over(key)
 
     def kill(self, node: NodeId, error: BaseException) -> bool:
-        """End the job of a node, if it is in a process."""
-        return self._made is not None and self._made.kill(node, error)
+        """End the job of a node, if it is in a process or a coroutine."""
+        return (self._made is not None and self._made.kill(node, error)) or self._home.kill(node, error)
+
+    def replace_worker(self) -> None:
+        """Let the threads take one more job."""
+        self._home.replace_worker()
 
     def wake(self) -> None:
         """Make a waiting `collect` return."""

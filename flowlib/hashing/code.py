@@ -14,14 +14,13 @@ Rules:
     One `CodeVersions` lives as long as one run: what it has seen once does not change any more.
 """
 
-import contextlib
-import gc
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import FunctionType, MethodType, ModuleType
 
 import attrs
 
+from flowlib.collector import collector_paused
 from flowlib.errors import CodeNotFound
 from flowlib.hashing.canonical import digest_value
 from flowlib.hashing.classes import describe_class
@@ -107,7 +106,7 @@ class CodeVersions:
                 {"type": f"{type(fn).__module__}.{type(fn).__qualname__}"},
                 "Pass a function, a method, a callable object or a task.",
             )
-        with self._lock, _collector_paused():
+        with self._lock, collector_paused():
             root = self._reach(Link("", fn, qualified_name(fn)))
             made = _read_out(root)
             self._versions[id(fn)] = (fn, made, LoadedCode(reachable(root)))
@@ -242,21 +241,6 @@ class CodeVersions:
         if part in self._undescribed:
             raise CodeNotFound("A value makes new functions whenever it is looked at.", {"function": part.link.name})
         return color_of(part)
-
-
-@contextlib.contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Keep the collector of cycles from looking at thousands of new parts over and over: a quarter of the time.
-
-    It is a switch of the whole process, so it is held for one version and given back as it was found.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _read_out(root: Part) -> CodeVersion:

@@ -50,8 +50,13 @@ class LoadedCode:
 
     def is_current(self) -> bool:
         """Whether every function still has its code and every name still leads where it led. O(parts)."""
-        has_codes = all(function.__code__ is code for function, code in self._codes)
-        return has_codes and all(namespace.get(name) is value for namespace, name, value in self._bindings)
+        for function, code in self._codes:  # plain loops: this is asked after every call
+            if function.__code__ is not code:
+                return False
+        for namespace, name, value in self._bindings:  # noqa: SIM110
+            if namespace.get(name) is not value:
+                return False
+        return True
 
 
 def _bindings(part: Part) -> Iterator[_Binding]:
