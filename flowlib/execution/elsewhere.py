@@ -87,6 +87,11 @@ class ElsewhereExecutor:
 
     def submit_batch(self, batch: Batch) -> None:
         """Send quick calls, or queue them; what has not been sent can be taken back."""
+        for call in tuple(batch.waiting):
+            if isinstance(call, Call) and call.follows:  # the values it asks for are not there
+                batch.waiting.remove(call)
+                call.is_returned = True
+                self.outbox.put(call)
         self._waiting.append(batch)
         self._hand_out()
 

@@ -79,7 +79,7 @@ def perform(packed: bytes) -> bytes:
     theirs, ticket, is_batch, cap_bytes, token, message = pickle.loads(packed)
     if trouble := refusal(theirs, token):
         return told_in_size(Reply(trouble=trouble))
-    visit = _Visit(Parcel.read(message, _granted()), is_batch, cap_bytes)
+    visit = _Visit(_read(message), is_batch, cap_bytes)
     if ticket in _ended:
         return told_in_size(Reply(death=_ENDED))
     _visits[ticket] = visit
@@ -150,6 +150,12 @@ def sees(token: Token) -> bool:
         return text == token.text.encode() and files.status(path).st_uid == os.geteuid()
     except OSError:
         return False
+
+
+def _read(message: bytes) -> Parcel:
+    """Return the parcel of a message, which tells the child, too, which devices the engine's worker was given."""
+    needs, parts, body, variables = pickle.loads(message)
+    return Parcel(body, needs, parts, variables={**_granted(), **variables})
 
 
 def _granted() -> Mapping[str, str | None]:

@@ -75,7 +75,7 @@ class RoutedExecutor:
                 continue
             for work in works:
                 batch.waiting.remove(work)
-            door.submit_batch(Batch(works))
+            door.submit_batch(Batch(works, batch.made, batch.gather))
         if batch.waiting:
             self._home.submit_batch(batch)
 
