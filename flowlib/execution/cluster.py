@@ -26,6 +26,8 @@ class Cluster(Protocol):
 
     name: str
     """What people call it."""
+    keeps_time: bool
+    """Whether a call that takes too long is ended where it runs. If not, it is taken to begin when it is sent."""
     is_here: bool
     """Whether its workers are processes of this program, in the same surroundings."""
 

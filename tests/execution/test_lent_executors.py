@@ -15,6 +15,8 @@ import pytest
 
 import flowlib as fl
 from flowlib.engine import clusters
+from flowlib.engine.run import execute, options_from
+from flowlib.engine.stop import Stop
 from flowlib.errors import CannotSend, ClusterTrouble, ExpansionLimit, MissingExtra, TaskTimedOut, WorkerDied
 from flowlib.execution import elsewhere
 from flowlib.execution.onsite import Token
@@ -236,19 +238,26 @@ def test_a_timeout_ends_the_users_code_on_the_worker(cluster: Any, tmp_path: Pat
         wait_until(lambda: is_gone(pid), "the task is ended")
 
 
-def test_a_run_that_is_killed_ends_its_tasks_elsewhere(cluster: Any, tmp_path: Path) -> None:
-    """`cancel(kill=True)`, like a second Ctrl-C, does not leave work behind on the cluster."""
+def test_a_run_that_is_given_up_ends_its_tasks_elsewhere(cluster: Any, tmp_path: Path) -> None:
+    """A second Ctrl-C does not leave work behind on the cluster."""
 
     @fl.task
     def hang(where: str) -> None:
         Path(where).write_text(f"{os.getpid()}\n")
         threading.Event().wait(600)
 
-    going = fl.start(hang(str(tmp_path / "pid")), executor=cluster, cache=False)
-    wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the task runs")
-    going.cancel(kill=True)
-    with pytest.raises((fl.RunStopped, KeyboardInterrupt)):
-        going.result()
+    stop = Stop()
+
+    def interrupt_twice() -> None:
+        wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the task runs")
+        stop.interrupt()
+        stop.interrupt()
+
+    thread = threading.Thread(target=interrupt_twice)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        execute(hang(str(tmp_path / "pid")), options_from({"executor": cluster}, cache=False), stop)
+    thread.join()
     pid = int((tmp_path / "pid").read_text())
     wait_until(lambda: is_gone(pid), "the task is ended")
 
