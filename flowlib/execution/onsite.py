@@ -9,6 +9,7 @@ An order begins with the versions of whoever wrote it, in plain words: a worker 
 instead of guessing. Nothing of flowlib's own is unpickled before that.
 """
 
+import math
 import os
 import pickle
 import sys
@@ -17,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -32,6 +33,7 @@ MOST_BYTES = 512 * 1024 * 1024
 """Largest message that goes to a worker of a cluster or comes back from it; values in a shared store are not in it."""
 
 _MOST_ENDED = 1000
+_NAP_S = 0.2
 _GRANTED = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ONEAPI_DEVICE_SELECTOR")
 """Variables by which an engine tells a task which devices it may use."""
 
@@ -189,12 +191,10 @@ class _Visit:
 
     def wait(self, limit_s: float | None = None) -> Reply | None:
         """Return the reply once it is there; None if it is not, so long after a process has begun with the order."""
-        self._begun.get()
+        _get(self._begun)
         self._begun.put(None)
-        try:
-            return self._replies.get(timeout=limit_s)
-        except Empty:
-            return None
+        reply: Reply | None = _get(self._replies, math.inf if limit_s is None else limit_s)
+        return reply
 
     def message(self, known: set[str], worker: str) -> tuple[bytes, bool]:
         """Return the parcel for a child that has had some parts of it."""
@@ -223,6 +223,19 @@ class _Visit:
         reply = Reply(answers=answers, death=death, held_bytes=self._held_bytes, worker=self._worker)
         self._replies.put(reply)
         self._begun.put(None)  # it may never have been
+
+
+def _get(queue: "SimpleQueue[Any]", limit_s: float = math.inf) -> Any:
+    """Return what comes out of a queue; None after so long.
+
+    Waits a little at a time: an interrupt that is no signal, which is how Ray interrupts, wakes nobody.
+    """
+    while limit_s > 0:
+        try:
+            return queue.get(timeout=min(_NAP_S, limit_s))
+        except Empty:
+            limit_s -= _NAP_S
+    return None
 
 
 _ENDED = Death(signal_number=15, exit_code=None, peak_bytes=0, is_ours=True)
