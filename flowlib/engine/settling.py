@@ -21,7 +21,7 @@ from flowlib.engine.overtime import Overtime
 from flowlib.engine.results import entry_of
 from flowlib.engine.values import Values
 from flowlib.errors import FlowError
-from flowlib.execution.base import Call, Executor, Outcome
+from flowlib.execution.base import Call, Executor, Job, Outcome
 from flowlib.execution.quick import is_small
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
@@ -53,7 +53,7 @@ class Settling:
     ) -> None:
         self.graph = graph
         self.targets = tuple(dict.fromkeys(graph.id_of(node) for node in targets))
-        self.scheduler = Scheduler(executor.capacity, decides=context.store is not None)
+        self.scheduler = Scheduler(executor.capacity, context.shares.budgets, decides=context.store is not None)
         self.values = Values(graph, context.store, self.scheduler, frozenset(self.targets), planner.outputs)
         self._announcer = Announcer(graph, context.emitter, context.clock, context.first_id)
         self._ledger = Ledger(context.store, context.clock, self._announcer, context.identity)
@@ -95,9 +95,7 @@ class Settling:
         self._planner.freeze(ids)
         if self._context.around is not None:
             self._context.around.declare(map(self.graph.nodes.__getitem__, ids), self._context.identity.digest)
-        traits, pools = self._jobs.traits(ids)
-        for pool in pools:
-            self.scheduler.add_pool(pool.name, pool.slots)
+        traits = self._jobs.traits(ids)
         needed = self.graph.dependencies
         return m.Grown(needed[ids[0] : ids[-1] + 1] if ids else [], traits, targets, parent)
 
@@ -321,6 +319,26 @@ class Settling:
             return [m.Ended(number, "cancelled", has_value=False)]
         self._announcer.skipped(number, self.scheduler.root_of(child))
         return [m.Ended(number, "skipped", has_value=False, because=child)]
+
+    def _cancelled(self, calls: Sequence[Call | Job]) -> list[m.Fact]:
+        """Give up calls that were handed over and have not begun."""
+        self._n_running -= len(calls)
+        for call in calls:
+            self._ledger.release(call.node)
+            self._announcer.cancelled(call.node)
+        return [m.Ended(call.node, "cancelled", has_value=False) for call in calls]
+
+    def _fetch_targets(self) -> list[m.Fact]:
+        """Load the targets that were hits; one that cannot be loaded is made again in this run."""
+        facts: list[m.Fact] = []
+        if self.errors or self._context.stop.cause == "interrupt":
+            return facts  # nobody will get them
+        for number in self.targets:
+            if self.values.has(number) and not self.values.fetch(number):
+                self.values.lose(number)
+                self._misses.pop(number, None)
+                facts.append(m.ValueLost(number))
+        return facts
 
 
 def _kept_under(entry: Entry | None) -> Key | None:
