@@ -14,6 +14,7 @@ FlowError
 ├── TaskTimedOut (TimeoutError)        a task took longer than it may
 ├── RunStopped (RuntimeError)          a result was asked of a run that was cancelled
 ├── WorkerDied (RuntimeError)          the process of a task ended under it
+├── MemoryExceeded (MemoryError)       a task held more memory than it had asked for
 ├── CannotSend (TypeError)             a task, an argument or a result that cannot go to another process
 ├── Untransferable (RuntimeError)      stands for an exception that cannot travel between processes
 ├── FileMissing (FileNotFoundError)    a declared file does not exist
@@ -188,6 +189,19 @@ def _death_hint(signal_number: int) -> str:
     if signal_number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGABRT, signal.SIGFPE):
         return "Compiled code that the task calls has crashed; faulthandler shows where when the task runs alone."
     return "The task, or something it called, ended the process; let it return or raise instead."
+
+
+class MemoryExceeded(FlowError, MemoryError):
+    """A task's process held more memory than the task had asked for, and was ended. `cap_bytes` and `peak_bytes` say it."""
+
+    def __init__(self, *, task: str, cap_bytes: int, peak_bytes: int) -> None:
+        super().__init__(
+            f"Task {task!r} used more memory than it asked for.",
+            {"asked for": f"{cap_bytes / 1e6:.0f} MB", "held": f"{peak_bytes / 1e6:.0f} MB when it was ended"},
+            'Give it more with resources={"memory": ...}, or less to hold at once.',
+        )
+        self.cap_bytes = cap_bytes
+        self.peak_bytes = peak_bytes
 
 
 class CannotSend(FlowError, TypeError):

@@ -47,15 +47,16 @@ class NodesAdded:
 
 @attrs.frozen(kw_only=True)
 class NodeCached:
-    """After a valid entry was found; nothing ran."""
+    """After a valid entry was found, or entries for all targets that are made of this node; nothing ran."""
 
     at: float
     node: NodeId
     task: str
-    key: Key
+    key: Key | None
+    """None when the node was not looked at, because the targets were recognised by their recipes."""
     label: str = ""
     saved_s: float = 0.0
-    """Seconds the stored result once took to compute."""
+    """Seconds the stored result once took to compute; without a key, what calls of the task took on average."""
 
 
 @attrs.frozen(kw_only=True)
@@ -93,6 +94,8 @@ class NodeRetried:
     site: str = ""
     timed_out: bool = False
     """Whether it failed because it took too long."""
+    cpu_s: float = 0.0
+    peak_bytes: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -109,6 +112,10 @@ class NodeFinished:
     """Encoded size of the result; 0 when it was not encoded."""
     worker: str = ""
     label: str = ""
+    cpu_s: float = 0.0
+    """Processor seconds, children included where it had a process of its own; 0 when not measured."""
+    peak_bytes: int = 0
+    """The most memory that its process held meanwhile; 0 when it had none of its own."""
 
 
 @attrs.frozen(kw_only=True)
@@ -128,6 +135,10 @@ class NodeFailed:
     """True when the run goes on with a `Failed` or a fallback in the place of the value."""
     attempt: int = 1
     """Which attempt it was: the last one."""
+    cpu_s: float = 0.0
+    """Processor seconds, children included where it had a process of its own; 0 when not measured."""
+    peak_bytes: int = 0
+    """The most memory that its process held meanwhile; 0 when it had none of its own."""
 
 
 @attrs.frozen(kw_only=True)
@@ -226,7 +237,7 @@ class NodesCached:
         call_of: Sequence[int],
         nodes: Sequence[NodeId],
         labels: Sequence[str],
-        keys: Sequence[Key],
+        keys: Sequence[Key | None],
         saved_ns: Sequence[int],
     ) -> None:
         self.at = at

@@ -4,7 +4,7 @@ Cost: an event of its own takes some microseconds. `cached_many` and `ran_many` 
 a microsecond a node, and nothing in them is looked up or put into words more than once for nodes made in one place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import CodeType
 from typing import Any
 
@@ -28,6 +28,7 @@ from flowlib.events import (
 from flowlib.execution.base import Outcome
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node, site_of
+from flowlib.graph.task import Task
 from flowlib.hashing.digest import size_bytes
 from flowlib.ids import Key, NodeId
 from flowlib.planning.decide import Miss
@@ -99,6 +100,8 @@ class Announcer:
                 size_bytes=size_bytes(outcome.payload.content) if outcome.payload is not None else 0,
                 worker=outcome.worker,
                 label=node._fl_label,
+                cpu_s=outcome.cpu_s,
+                peak_bytes=outcome.peak_bytes,
             )
             self._emitter.emit(event)
 
@@ -116,6 +119,33 @@ class Announcer:
                 labels=[node._fl_label for node in nodes],
                 keys=[entry.key for entry in used],
                 saved_ns=[round(entry.duration_s * 1e9) for entry in used],
+            )
+            self._emitter.emit(batch)
+
+    def covered_many(self, numbers: Sequence[NodeId], mean_s: Callable[[str], float]) -> None:
+        """Tell that nodes were not looked at, because what is made of them is stored.
+
+        Args:
+            numbers: The nodes.
+            mean_s: Seconds that calls of a task took on average.
+        """
+        nodes_of, saved_ns = self._nodes, dict[Task[..., Any], int]()
+        at = self._clock.now()
+        for part in self._parts(numbers):
+            nodes = [nodes_of[number] for number in numbers[part]]
+            tasks = [node._fl_task for node in nodes]
+            place_of = {task: place for place, task in enumerate(dict.fromkeys(tasks))}
+            for task in place_of:
+                if task not in saved_ns:
+                    saved_ns[task] = round(mean_s(task.name) * 1e9)
+            batch = NodesCached(
+                at=at,
+                calls=[Call(task.name) for task in place_of],
+                call_of=[place_of[task] for task in tasks],
+                nodes=self._ids(numbers[part]),
+                labels=[node._fl_label for node in nodes],
+                keys=[None] * len(nodes),
+                saved_ns=[saved_ns[task] for task in tasks],
             )
             self._emitter.emit(batch)
 
@@ -183,6 +213,8 @@ class Announcer:
             "label": node._fl_label,
             "site": self._site(node),
             "attempt": outcome.attempt,
+            "cpu_s": outcome.cpu_s,
+            "peak_bytes": outcome.peak_bytes,
         }
 
     def skipped(self, number: NodeId, because: NodeId) -> None:

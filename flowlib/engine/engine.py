@@ -23,7 +23,7 @@ from flowlib.history.log import GROUP_S
 from flowlib.ids import Key, NodeId
 from flowlib.planning.decide import CACHE_OFF, Hit, Miss, Planner
 from flowlib.scheduling import messages as m
-from flowlib.scheduling.states import FINAL_STATES
+from flowlib.scheduling.states import FINAL_STATES, VALUE_STATES
 from flowlib.store.base import Entry
 
 _STORED_WILL_NOT_DO = frozenset({"forced", "file changed", "result missing"})
@@ -64,8 +64,9 @@ class Engine(Settling):
     def run(self) -> None:
         """Bring every node to a final state and the values of the targets into memory. `close` it, whatever happens."""
         self._context.loop.begin(self._catch_up)
-        ids = [NodeId(number) for number in range(len(self.graph))]
-        facts: list[m.Fact] = [self._grown(ids, self.targets)]
+        if self.recall.settle(self.targets, len(self.graph)):
+            return
+        facts: list[m.Fact] = [self._grown(self.graph.ids, self.targets)]
         for refusal in self._jobs.refusals.values():
             raise refusal
         while True:
@@ -78,6 +79,8 @@ class Engine(Settling):
             self._ledger.commit()
             facts = self._fetch_targets()
             if not facts:
+                if VALUE_STATES.issuperset(self.scheduler.states):
+                    self.recall.remember(self.targets)
                 return
 
     def close(self) -> None:
@@ -87,6 +90,7 @@ class Engine(Settling):
             self._keep_rest()
             self._ledger.commit()
         finally:
+            self.recall.close()
             self._executor.close()
             self._context.shares.n_engines -= 1
             self._ledger.release_all()
@@ -223,6 +227,7 @@ class Engine(Settling):
                 continue
             self._deferred.pop(number, None)
             self._misses[number] = decision
+            self.recall.missed(decision)
             misses.append(number)
         if self._context.emitter.is_watched:
             self._announcer.cached_many(hits, entries)
@@ -233,6 +238,7 @@ class Engine(Settling):
         self._planner.record(number, entry.output)
         if self._attempts:
             self._attempts.over(number)
+        self.recall.used(entry)
         if entry.watch:
             self._expansions.remember_watch(number, entry.watch)
             if self._context.around is not None:

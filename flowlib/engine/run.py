@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from flowlib.clock import Clock, SystemClock
-from flowlib.config import Settings, environment, load_settings
+from flowlib.config import Settings, environment, load_settings, n_cpus
 from flowlib.engine.context import Loop, RunContext, surrounding_run
 from flowlib.engine.covered import InnerCalls
 from flowlib.engine.engine import Engine
@@ -161,6 +161,8 @@ def _run_whole(engine: Engine, context: RunContext, force: Collection[str]) -> N
         engine.run()
         status = _status(engine, context)
         _tell_unforced(engine, context, force)
+        if cpu_bound := engine.cpu_bound.notice(context.clock.monotonic() - began, n_cpus()):
+            context.emitter.notice(context.clock.now(), "cpu-bound", cpu_bound)
     except KeyboardInterrupt:
         status = "cancelled"
         raise
@@ -314,6 +316,8 @@ def _close(engine: Engine, context: RunContext, status: RunStatus, began: float)
         context.pool.close()
     context.write_log()
     counts = Counter[str](state if state in FINAL_STATES else "cancelled" for state in engine.scheduler.states)
+    if engine.recall.has_settled:
+        counts["cached"] = len(engine.graph)
     duration_s = context.clock.monotonic() - began
     end = RunFinished(at=context.clock.now(), status=status, duration_s=duration_s, counts=dict(counts))
     context.emitter.end(end)

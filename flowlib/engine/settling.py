@@ -13,11 +13,13 @@ from flowlib.engine.attempts import Attempts
 from flowlib.engine.batches import Batches
 from flowlib.engine.commit import Ledger
 from flowlib.engine.context import RunContext
+from flowlib.engine.cpu_bound import CpuBound
 from flowlib.engine.expansion import Expansions
 from flowlib.engine.failures import Failures
 from flowlib.engine.feed import Feeds
 from flowlib.engine.jobs import ChildEnded, Jobs
 from flowlib.engine.overtime import Overtime
+from flowlib.engine.recall import Recall
 from flowlib.engine.results import entry_of
 from flowlib.engine.values import Values
 from flowlib.errors import FlowError
@@ -45,6 +47,7 @@ class Settling:
 
     Attributes:
         errors: The exception of each node that failed and was not kept, in order of failing.
+        recall: Ends the run at once if its targets are recognised, and notes what became of them if not.
         values: The values of the targets, once the run is over.
     """
 
@@ -56,6 +59,7 @@ class Settling:
         self.scheduler = Scheduler(executor.capacity, context.shares.budgets, decides=context.store is not None)
         self.values = Values(graph, context.store, self.scheduler, frozenset(self.targets), planner.outputs)
         self._announcer = Announcer(graph, context.emitter, context.clock, context.first_id)
+        self.recall = Recall(context, planner, self.values, self._announcer)
         self._ledger = Ledger(context.store, context.clock, self._announcer, context.identity)
         self._expansions = Expansions(graph, context)
         self._feeds = Feeds(graph, caching=context.store is not None)
@@ -66,27 +70,31 @@ class Settling:
         self._misses: dict[NodeId, Miss] = {}
         self._to_rekey: set[NodeId] = set()
         """Nodes that were decided before one of their inputs turned out to be something else."""
-        self._n_running = 0
-        self._failures = Failures(
-            context=context,
-            graph=graph,
-            scheduler=self.scheduler,
-            planner=planner,
-            values=self.values,
-            ledger=self._ledger,
-            announcer=self._announcer,
-            expansions=self._expansions,
-            feeds=self._feeds,
-            attempts=self._attempts,
-            misses=self._misses,
-            grown=lambda new, parent: self._grown(new, parent=parent),
-        )
+        self._failures = self._make_failures()
         self._overtime = Overtime(context, graph, self.scheduler, executor, self._attempts, self._failures)
         self.errors = self._failures.errors
         self._unkept: dict[Key | NodeId | None, Call] = {}
         """Calls that ended well one by one, in a row: they are kept and told together. By key, if they have one."""
         self._early: list[m.Fact] = []
         """What became known at a time when no fact could be handed on."""
+        self._n_running, self.cpu_bound = 0, CpuBound()
+
+    def _make_failures(self) -> Failures:
+        return Failures(
+            context=self._context,
+            graph=self.graph,
+            scheduler=self.scheduler,
+            planner=self._planner,
+            values=self.values,
+            ledger=self._ledger,
+            announcer=self._announcer,
+            expansions=self._expansions,
+            feeds=self._feeds,
+            attempts=self._attempts,
+            recall=self.recall,
+            misses=self._misses,
+            grown=lambda new, parent: self._grown(new, parent=parent),
+        )
 
     def _grown(self, ids: Sequence[NodeId], targets: tuple[NodeId, ...] = (), parent: NodeId | None = None) -> m.Grown:
         """Prepare everything for new nodes and return the fact that they are there."""
@@ -115,6 +123,9 @@ class Settling:
     def _take(self, outcomes: Sequence[Outcome]) -> list[m.Fact]:
         """Turn outcomes into facts; the many plain ones into one."""
         self._n_running -= len(outcomes)
+        for outcome in outcomes:
+            if outcome.cpu_s:
+                self.cpu_bound.add(outcome)
         facts: list[m.Fact] = []
         done: list[Call] = []
         if self._attempts.has_left:
@@ -131,7 +142,7 @@ class Settling:
                     outcome.error is None
                     and not outcome.has_expansion
                     and not outcome.is_announced
-                    and not outcome.is_away
+                    and not outcome.is_special
                 ):
                     done.append(outcome)
                     continue
@@ -194,7 +205,10 @@ class Settling:
         kept: list[tuple[NodeId, Key | None]] = []
         for call, miss in zip(calls, misses, strict=True):
             entry = self._entry(call.node, call, miss.call)
-            if entry is not None:
+            if entry is None:
+                self.recall.spoil()
+            else:
+                self.recall.used(entry)
                 numbers.append(call.node)
                 entries.append(entry)
             kept.append((call.node, _kept_under(entry)))
@@ -242,6 +256,7 @@ class Settling:
 
     def _lost(self, number: NodeId, producer: NodeId) -> list[m.Fact]:
         """Make a producer run again: its value is gone, or is not what the node was decided with."""
+        self.recall.replacing()
         if self.scheduler.has_value(producer):  # otherwise somebody's loss has already made it run again
             self.values.lose(producer)
             self._misses.pop(producer, None)
@@ -252,7 +267,10 @@ class Settling:
         is_replaced = bool(self._failures.replaced) and number in self._failures.replaced
         node, call = self.graph.nodes[number], self._misses.pop(number, CACHE_OFF).call
         entry = self._entry(number, outcome, call)
-        if entry is not None:
+        if entry is None:
+            self.recall.spoil()
+        else:
+            self.recall.used(entry)
             self._ledger.put_many([number], [entry], [self._planner.keys.code_version(node)])
         if outcome.borrowed:
             self.values.borrowed((number, *map(self.graph.id_of, outcome.lenders)))
@@ -297,6 +315,7 @@ class Settling:
         before = self._planner.outputs.get(number)
         self._planner.record(number, outcome.digest)
         if before is not None and before != outcome.digest:
+            self.recall.replacing()
             self._to_rekey.update(self.scheduler.dependents(number))
             self._announcer.not_deterministic(self.graph.nodes[number])
 
@@ -310,6 +329,7 @@ class Settling:
         return [self._grown(new, parent=number), m.Expanded(number, children)]
 
     def _child_ended(self, number: NodeId, child: NodeId) -> list[m.Fact]:
+        self.recall.spoil()
         if number in self._failures.replaced:
             return self._failures.not_replaced(number)
         self._ledger.release(number)
@@ -323,6 +343,7 @@ class Settling:
     def _cancelled(self, calls: Sequence[Call | Job]) -> list[m.Fact]:
         """Give up calls that were handed over and have not begun."""
         self._n_running -= len(calls)
+        self.recall.spoil()
         for call in calls:
             self._ledger.release(call.node)
             self._announcer.cancelled(call.node)
@@ -335,6 +356,7 @@ class Settling:
             return facts  # nobody will get them
         for number in self.targets:
             if self.values.has(number) and not self.values.fetch(number):
+                self.recall.replacing()
                 self.values.lose(number)
                 self._misses.pop(number, None)
                 facts.append(m.ValueLost(number))

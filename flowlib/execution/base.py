@@ -147,6 +147,8 @@ class Outcome:
     """What runs inside the call did, if that was in another process."""
     is_away: bool = False
     """Whether the value was made in another process and is in the store only."""
+    is_special: bool = False
+    """Whether it is away, or has a report: no plain call."""
     duration_s: float = 0.0
     cpu_s: float = 0.0
     """Processor seconds; 0 where they are not measured."""

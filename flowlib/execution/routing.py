@@ -55,6 +55,9 @@ class RoutedExecutor:
         waiting = tuple(batch.waiting)
         if not waiting:
             return
+        if not self._is_away and Job not in set(map(type, waiting)):  # the thousands of quick calls of most runs
+            self._home.submit_batch(batch)
+            return
         away = [work for work in waiting if self._goes_away(work)]
         if not away:
             self._home.submit_batch(batch)

@@ -24,6 +24,7 @@ from flowlib.graph.args import ATOMS, children
 from flowlib.graph.node import Node
 from flowlib.hashing.digest import size_bytes
 from flowlib.ids import Digest
+from flowlib.store.codec_tensors import give_gradients
 
 COPY_LIMIT = 1 << 20
 """Bytes up to which a shared value is copied rather than watched: copying costs less than digesting twice."""
@@ -79,6 +80,7 @@ def private_copy(value: Any, *, whatever_size: bool = False) -> tuple[Any, bool]
         copied = copy.deepcopy(value)
     except Exception:  # the user's class may refuse to be copied; then it is watched instead
         return value, False
+    give_gradients(copied, value)
     return (copied, True) if _is_whole(copied, value) else (value, False)
 
 

@@ -105,13 +105,14 @@ class Worker:
         token = running_job.set(job)
         try:
             make = self._maker(job, watch)
-            started = self.clock.monotonic()
+            started, cpu_before = self.clock.monotonic(), self.clock.cpu()
             if job.stopwatch is not None:
                 job.stopwatch.began_at = started
             try:
                 value = self.call_in_run(make)
             finally:
                 outcome.duration_s = self.clock.monotonic() - started
+                outcome.cpu_s = self.clock.cpu() - cpu_before
                 spoiled = watch.changed()
                 outcome.spoiled = tuple([lent.owner for lent in spoiled if lent.owner is not None])
             if spoiled:

@@ -85,7 +85,7 @@ class Task(Generic[P, R]):
         """How many values a call unpacks into: from `outputs=` or a fixed-size tuple annotation; None if unknown."""
         return self.policy.outputs or n_values_of(self.fn)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Record a call, or make it at once inside `with flowlib.eager()`.
 
         This is the hot path of building a graph: the same as `node`, without the calls that plain values and a single

@@ -74,6 +74,8 @@ class AttemptRecord:
     timed_out: bool
     delay_s: float
     """Seconds before the next one might start."""
+    cpu_s: float = 0.0
+    peak_bytes: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -96,6 +98,10 @@ class NodeRecord:
     reasons: tuple[str, ...] = ()
     error_type: str = ""
     message: str = ""
+    cpu_s: float = 0.0
+    """Processor seconds; 0 when they were not measured, as for calls that took no time worth it."""
+    peak_bytes: int = 0
+    """The most memory that its process held; 0 where nodes share one."""
     because: NodeId | None = None
     """The node that made this one be skipped: the first that ended without a value."""
     kept: bool = False
@@ -117,6 +123,10 @@ class TaskRecord:
     longest_s: float
     saved_s: float
     size_bytes: int
+    cpu_s: float = 0.0
+    """Processor seconds, summed over the nodes for which they were measured."""
+    peak_bytes: int = 0
+    """The most memory that the process of one of them held."""
 
     @property
     def mean_s(self) -> float:
@@ -261,6 +271,8 @@ def _node_record(
             fields.update(duration_s=end.duration_s, worker=end.worker, site=end.site or fields.get("site", ""))
         case NodeSkipped():
             fields.update(because=end.because)
+    if isinstance(end, NodeFinished | NodeFailed):
+        fields.update(cpu_s=end.cpu_s, peak_bytes=end.peak_bytes)
     if retried is not None:
         fields.update(attempts=tuple(map(_attempt_record, retried)))
     label = last.label or (start.label if start else "")
@@ -279,6 +291,8 @@ def _attempt_record(event: NodeRetried) -> AttemptRecord:
         message=event.message,
         timed_out=event.timed_out,
         delay_s=event.delay_s,
+        cpu_s=event.cpu_s,
+        peak_bytes=event.peak_bytes,
     )
 
 
@@ -307,4 +321,6 @@ def _task_record(task: str, nodes: list[NodeRecord]) -> TaskRecord:
         longest_s=max(timed, default=0.0),
         saved_s=sum(node.saved_s for node in nodes),
         size_bytes=sum(node.size_bytes for node in nodes),
+        cpu_s=sum(node.cpu_s for node in nodes),
+        peak_bytes=max((node.peak_bytes for node in nodes), default=0),
     )
