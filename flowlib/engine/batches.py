@@ -34,6 +34,11 @@ class Batches:
         self._looked_at = 0.0
         self._held: list[Call | Job] = []
 
+    @property
+    def n_held(self) -> int:
+        """How many calls are held back by a pause."""
+        return len(self._held)
+
     def __bool__(self) -> bool:
         return bool(self._under_way)
 
