@@ -273,19 +273,27 @@ def test_handlers_are_taken_back() -> None:
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+FORKING = """
+import os, signal, time
+import flowlib as fl
+
+@fl.task(executor="inline")
+def fork() -> int:
+    child = os.fork()
+    if not child:
+        while True:
+            time.sleep(0.01)
+    os.kill(child, signal.SIGTERM)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+print(fl.run(fork(), cache=False, progress=False))
+"""
+
+
 def test_a_process_that_a_task_forks_obeys_signals(tmp_path: Path) -> None:
     """Pools of the user's own end their workers with SIGTERM."""
-
-    @fl.task(executor="inline")
-    def fork() -> int:
-        child = os.fork()
-        if not child:
-            signal.pause()
-            os._exit(0)
-        os.kill(child, signal.SIGTERM)
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-    assert fl.run(fork(), cache=False, progress=False) == -signal.SIGTERM
+    lines, _ = run_program(tmp_path / "p.py", FORKING, cwd=tmp_path)
+    assert lines == [str(-signal.SIGTERM)]
 
 
 PIPELINE = """
