@@ -1,6 +1,5 @@
 """What becomes of a job's end: the entry of a success, the value that stands for a failure."""
 
-from collections.abc import Callable
 from typing import Any
 
 from flowlib.engine.context import RunContext
@@ -57,23 +56,6 @@ def entry_of(
         watch=watch,
         expires_at=None if ttl is None else now + ttl,
     )
-
-
-def kept_value(how: Any, error: BaseException, node: Node) -> tuple[bool, Any]:
-    """Return whether a failure is turned into a value, and the value."""
-    if how == "keep":
-        return True, failed_value(error, node)
-    if callable(how) and isinstance(error, Exception):
-        return _fallback_value(how, error)
-    return False, None
-
-
-def _fallback_value(fallback: Callable[[Exception], Any], error: Exception) -> tuple[bool, Any]:
-    try:
-        return True, fallback(error)
-    except (Exception, SystemExit) as second:  # the user's fallback may fail, too: then the first failure stands
-        error.add_note(f"the fallback {fallback!r} failed as well: {type(second).__name__}: {second}")
-        return False, None
 
 
 def failed_value(error: BaseException, node: Node) -> Failed:

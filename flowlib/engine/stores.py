@@ -124,6 +124,6 @@ def store_for(
         return MemoryStore(), "", None
     try:
         store, use = _open_stores.get(directory, settings)
-    except OSError as trouble:  # `StoreTrouble` is one; others come from a path that cannot even be looked at
+    except (OSError, ValueError) as trouble:  # `StoreTrouble` is one; others come from a path that cannot be looked at
         return None, str(trouble), None
     return store, "", use

@@ -16,6 +16,7 @@ from flowlib.graph.function import look_up
 from flowlib.graph.node import Node
 from flowlib.graph.task import Task
 from flowlib.hashing.forms import shared_index
+from flowlib.store.codec_tensors import tensor_reducers
 
 _PROTOCOL = 5
 _one_at_a_time = threading.Lock()
@@ -69,7 +70,7 @@ class Outward(cloudpickle.Pickler):  # type: ignore[misc]
 
     def __init__(self, stream: Any, packing: Packing, whole: bool, **options: Any) -> None:
         super().__init__(stream, protocol=_PROTOCOL, **options)
-        self._packing, self._whole = packing, whole
+        self._packing, self._whole, self._tensors = packing, whole, tensor_reducers()
 
     def persistent_id(self, value: Any) -> Any:
         return value.position if type(value) is Slot else None
@@ -85,6 +86,8 @@ class Outward(cloudpickle.Pickler):  # type: ignore[misc]
             self._packing.modules.append(value.__name__)
             if self._whole or needs_stand_in(value.__name__):
                 _register(value)
+        elif type(value) in self._tensors:
+            return self._tensors[type(value)](value)
         return super().reducer_override(value)
 
     def _reduce_definition(self, value: Any, module: str) -> Any:
@@ -113,6 +116,7 @@ class Homeward(cloudpickle.Pickler):  # type: ignore[misc]
     def __init__(self, stream: Any, packing: Packing, whole: bool, **options: Any) -> None:
         super().__init__(stream, protocol=_PROTOCOL, **options)
         self.places: Mapping[Node, int] = {}
+        self._tensors = tensor_reducers()
 
     def persistent_id(self, value: Any) -> Any:
         return self.places.get(value) if type(value) is Node else None
@@ -124,6 +128,8 @@ class Homeward(cloudpickle.Pickler):  # type: ignore[misc]
             return marshal.loads, (marshal.dumps(value),)
         if type(value) is Task and not _is_named(value):
             return _bare_task, (), _task_state(value), None, None, _fill_task
+        if type(value) in self._tensors:
+            return self._tensors[type(value)](value)
         return super().reducer_override(value)
 
 

@@ -24,6 +24,7 @@ from flowlib.graph.args import ATOMS, children
 from flowlib.graph.node import Node
 from flowlib.hashing.digest import size_bytes
 from flowlib.ids import Digest
+from flowlib.store.codec_tensors import give_gradients
 
 COPY_LIMIT = 1 << 20
 """Bytes up to which a shared value is copied rather than watched: copying costs less than digesting twice."""
@@ -79,6 +80,7 @@ def private_copy(value: Any, *, whatever_size: bool = False) -> tuple[Any, bool]
         copied = copy.deepcopy(value)
     except Exception:  # the user's class may refuse to be copied; then it is watched instead
         return value, False
+    give_gradients(copied, value)
     return (copied, True) if _is_whole(copied, value) else (value, False)
 
 
@@ -140,12 +142,18 @@ class _Lent:
 class Watch:
     """Remembers what was lent to a job, to tell afterwards whether the task changed it.
 
+    Args:
+        digest: Digests a value.
+        copies_all: Whether what is too large to be copied is copied all the same: a job that may be tried again must find
+            its inputs as they were.
+
     Attributes:
         has_lent: Whether the job was given anything that others hold, too.
         owners: The nodes whose values those are.
     """
 
-    def __init__(self, digest: Callable[[Any], Digest]) -> None:
+    def __init__(self, digest: Callable[[Any], Digest], *, copies_all: bool = False) -> None:
+        self._copies_all = copies_all
         self.has_lent = False
         self.owners: tuple[Node, ...] = ()
         self._digest = digest
@@ -160,7 +168,7 @@ class Watch:
             known: The value's digest, if somebody knows it.
             owner: The node whose value it is.
         """
-        is_small = known is not None and size_bytes(known) <= COPY_LIMIT
+        is_small = self._copies_all or (known is not None and size_bytes(known) <= COPY_LIMIT)
         copied, is_private = private_copy(value, whatever_size=is_small)
         if is_private:
             return copied

@@ -105,7 +105,7 @@ class Node(_OpenNode):
     def __getitem__(self, key: object) -> Node:
         return _derive(self, "getitem", self, key)
 
-    def __call__(self, *args: object, **kwargs: object) -> Node:
+    def __call__(self, /, *args: object, **kwargs: object) -> Node:
         if self._fl_task.is_op and self._fl_task.name == "getattr":
             owner, name = self._fl_args
             return _derive(self, "method", owner, name, args, kwargs)

@@ -85,7 +85,7 @@ class Task(Generic[P, R]):
         """How many values a call unpacks into: from `outputs=` or a fixed-size tuple annotation; None if unknown."""
         return self.policy.outputs or n_values_of(self.fn)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Record a call, or make it at once inside `with flowlib.eager()`.
 
         This is the hot path of building a graph: the same as `node`, without the calls that plain values and a single
@@ -219,8 +219,8 @@ def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
     Args:
         fn: The function: plain or `async def`, a method, a `functools.partial`, a lambda.
-        **options: See `Policy`: name, version, cache, ttl, ignore, env, outputs, executor, pool, priority, on_error,
-            always, check_in, check_out, same, codec, tags.
+        **options: See `Policy`: name, version, cache, ttl, ignore, env, outputs, retries, timeout, executor, pool,
+            priority, on_error, always, check_in, check_out, same, codec, tags.
 
     Raises:
         TaskMisused: An option is unknown, malformed or not available, or `fn` is not a function.

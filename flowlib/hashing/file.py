@@ -126,6 +126,8 @@ def digest_file(path: Path, memo: FileMemo | None = None, clock: Clock | None = 
     """
     try:
         found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):
+            raise IsADirectoryError
         known = memo.get(_memo_key(found)) if memo is not None else None
         if known is not None:
             return known
@@ -133,7 +135,8 @@ def digest_file(path: Path, memo: FileMemo | None = None, clock: Clock | None = 
     except (FileNotFoundError, NotADirectoryError) as error:
         raise _missing(path, "file") from error
     except IsADirectoryError as error:
-        raise _missing(path, "file", "it is a directory") from error
+        unusual = "it is a pipe, a socket or a device, which gives its content once or without end"
+        raise _missing(path, "file", "it is a directory" if path.is_dir() else unusual) from error
     if memo is not None and settled:
         memo.put(key, digest)
     return digest

@@ -16,6 +16,7 @@ from flowlib.ids import Digest, Key, NodeId
 from flowlib.planning.compare import Recent, from_nodes, share
 from flowlib.planning.key import CallKey, KeyMaker
 from flowlib.planning.reason import Reason
+from flowlib.planning.recognition import Recognition
 from flowlib.store.base import Entry, Store
 
 
@@ -42,7 +43,12 @@ class Undecided:
     waiting_for: tuple[NodeId, ...]
 
 
-Decision = Hit | Miss | Undecided
+@attrs.frozen
+class Covered:
+    """All targets were recognised by their recipes, which this node is part of: it was not looked at."""
+
+
+Decision = Hit | Miss | Undecided | Covered
 
 
 class Planner:
@@ -57,6 +63,7 @@ class Planner:
 
     Attributes:
         outputs: Digest of each known output, by node id.
+        recognition: Knows targets by their recipes; None when caching is off.
     """
 
     def __init__(
@@ -75,6 +82,17 @@ class Planner:
         self._force = frozenset(force)
         self._digest_file = digest_file
         self._recent: dict[str, Recent] = {}
+        self.recognition = None if store is None else Recognition(graph, store, keys, self._force)
+
+    def recognise(self, targets: Sequence[NodeId]) -> list[Hit] | None:
+        """Decide all targets by their recipes, before any node is looked at; None if that is not possible.
+
+        Then what is above the targets is `Covered`. Cost: half a microsecond to one for each node, two look-ups.
+        """
+        entries = None if self.recognition is None else self.recognition.entries(targets)
+        if entries is None:
+            return None
+        return [Hit(CallKey(entries[target].key, entries[target].parts), entries[target]) for target in targets]
 
     def decide(self, nodes: Sequence[NodeId]) -> list[Decision]:
         """Decide nodes, in the order given, with one batch of look-ups.
@@ -177,5 +195,6 @@ def _without_key(call: CallKey) -> Miss:
     return Miss(call, (Reason(kind="not cached", subject=call.uncacheable),))
 
 
+COVERED = Covered()
 FORCED = (Reason(kind="forced"),)
 CACHE_OFF = Miss(CallKey(key=None, uncacheable="the cache is off"), (Reason(kind="cache off"),))

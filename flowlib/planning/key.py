@@ -31,6 +31,9 @@ __all__ = ["CallKey", "KeyMaker", "preview", "previews"]
 _REMEMBERED_BYTES = 1 << 16
 """From this size on, the digest of an argument that many nodes share is remembered by identity."""
 
+_MOST_WATCHED = 10_000
+"""Arguments that are no plain scalars, each counted once however many calls share it."""
+
 _LENGTHS = tuple(length.to_bytes(8, "big") for length in range(128))
 """What stands before a digest; none is longer than 91 characters."""
 
@@ -101,6 +104,10 @@ class KeyMaker:
     Args:
         identity: Digests of values and versions of code, frozen for the run.
         environ: The environment variables as they were when the run started.
+
+    Attributes:
+        is_steady: Whether every argument whose digest went into a recipe still had that digest when it went into a key.
+            A file may be written while the run goes on.
     """
 
     def __init__(self, identity: Identity, environ: Mapping[str, str]) -> None:
@@ -109,6 +116,8 @@ class KeyMaker:
         self._environ = environ
         self._task_parts: dict[tuple[int, int], tuple[TaskPart, Task[..., Any], Policy]] = {}
         self._literals: dict[int, tuple[Any, Digest]] = {}
+        self._watched: dict[int, tuple[Any, Digest]] = {}
+        self.is_steady = True
 
     def for_inner_run(self) -> "KeyMaker":
         """Return the maker for a run inside a task: the same code versions, but no memory of arguments.
@@ -128,15 +137,15 @@ class KeyMaker:
         for node in nodes:
             if node._fl_task is not task or node._fl_policy is not policy:
                 task, policy = node._fl_task, node._fl_policy
-                self._task_part(node)
+                self.shared_by_calls(node)
 
     def why_never(self, node: Node) -> str:
         """Return why no call of a node's task has a key, whatever its arguments; empty if that depends on them."""
-        return self._task_part(node).uncacheable
+        return self.shared_by_calls(node).uncacheable
 
     def code_version(self, node: Node) -> CodeVersion | None:
         """Return the version of the code behind a node; None for flowlib's own tasks and unidentified code."""
-        return self._task_part(node).version
+        return self.shared_by_calls(node).version
 
     def key_of(self, node: Node, output_of: Callable[[Node], Digest | None]) -> CallKey:
         """Return the key of a node whose dependencies have known outputs.
@@ -145,7 +154,7 @@ class KeyMaker:
             node: The call.
             output_of: Digest of a dependency's output; None when it has none.
         """
-        shared = self._task_part(node)
+        shared = self.shared_by_calls(node)
         if shared.uncacheable:
             return CallKey(None, shared.parts, shared.uncacheable)
         digests: list[str] = []
@@ -193,18 +202,40 @@ class KeyMaker:
             value = replace(value, lambda node: DigestLeaf(_known(node, name_of)), as_argument=True)
         return self._literal(value, name)
 
+    def digest_of(self, value: Any) -> Digest:
+        """Return the digest of a value that no user can change meanwhile."""
+        return self._identity.digest(value)
+
+    def watched_digest(self, value: Any, field: bytes) -> Digest:
+        """Return the digest of an argument for a recipe; if it ever has another one, the run is not steady.
+
+        Raises:
+            FlowError: There is no digest, or there are too many arguments to watch.
+        """
+        watched = self._watched.get(id(value))
+        if watched is None:
+            if len(self._watched) >= _MOST_WATCHED:
+                raise FlowError("There are too many arguments of this kind to watch.")
+            digest = self._literal(value, field[8:].decode("utf-8", "surrogatepass"))
+            watched = self._watched[id(value)] = (value, digest)
+        return watched[1]
+
     def _literal(self, value: Any, name: str) -> Digest:
         """Digest a value; large ones that many nodes share are digested once, by identity."""
         size = getattr(value, "nbytes", None)
         if not isinstance(size, int) or size < _REMEMBERED_BYTES:
-            return self._identity.digest(value, path=name)
+            digest = self._identity.digest(value, path=name)
+            if self._watched and (watched := self._watched.get(id(value))) is not None:
+                self.is_steady = self.is_steady and watched[1] == digest
+            return digest
         known = self._literals.get(id(value))
         if known is None or known[0] is not value:
             known = (value, self._identity.digest(value, path=name))
             self._literals[id(value)] = known
         return known[1]
 
-    def _task_part(self, node: Node) -> TaskPart:
+    def shared_by_calls(self, node: Node) -> TaskPart:
+        """Return what the keys of all calls of a node's task have in common."""
         task, policy = node._fl_task, node._fl_policy
         found = self._task_parts.get((id(task), id(policy)))
         if found is None:

@@ -1,7 +1,7 @@
 """Look ahead: decide every node of a graph that can be decided, without running anything."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
@@ -9,7 +9,7 @@ from flowlib.graph.graph import Graph
 from flowlib.graph.node import site_of
 from flowlib.hashing.digest import size_bytes
 from flowlib.ids import Key, NodeId
-from flowlib.planning.decide import Decision, Hit, Miss, Planner, Undecided
+from flowlib.planning.decide import COVERED, Covered, Decision, Hit, Miss, Planner, Undecided
 from flowlib.store.base import TaskStats
 from flowlib.text import format_seconds
 
@@ -33,7 +33,7 @@ class PlanRow:
     @property
     def word(self) -> str:
         """`cached`, `run` or `undecided`."""
-        return {Hit: "cached", Miss: "run", Undecided: "undecided"}[type(self.decision)]
+        return {Hit: "cached", Covered: "cached", Miss: "run", Undecided: "undecided"}[type(self.decision)]
 
 
 @attrs.frozen(kw_only=True)
@@ -47,8 +47,8 @@ class Plan:
 
     @property
     def n_cached(self) -> int:
-        """Nodes whose stored results would be used."""
-        return sum(type(row.decision) is Hit for row in self.rows)
+        """Nodes whose stored results would be used, or those of targets that are made of them."""
+        return sum(type(row.decision) in (Hit, Covered) for row in self.rows)
 
     @property
     def n_to_run(self) -> int:
@@ -91,6 +91,9 @@ class Plan:
             lines.extend(f"  {'':<{width}}    {line}" for line in _reason_lines(rows))
         return "\n".join(lines)
 
+    def __repr__(self) -> str:
+        return str(self)  # what a console shows; the fields of a hundred thousand rows would fill it for minutes
+
 
 def _headline(plan: Plan) -> str:
     parts = [f"{plan.n_cached} cached", f"{plan.n_to_run} to run"]
@@ -132,7 +135,13 @@ def _reason_lines(rows: list[PlanRow]) -> list[str]:
     return lines
 
 
-def preview(graph: Graph, planner: Planner, stats: Callable[[str], TaskStats | None], workers: int) -> Plan:
+def preview(
+    graph: Graph,
+    planner: Planner,
+    stats: Callable[[str], TaskStats | None],
+    workers: int,
+    targets: Sequence[NodeId] = (),
+) -> Plan:
     """Decide a whole graph, one batch of look-ups per level. Runs no task and writes nothing.
 
     Args:
@@ -140,11 +149,17 @@ def preview(graph: Graph, planner: Planner, stats: Callable[[str], TaskStats | N
         planner: The same planner a run would use.
         stats: Past cost of a task by name.
         workers: For the prediction of wall time.
+        targets: Nodes that would be asked for. If they are recognised by their recipes, nothing else is decided.
     """
     decisions: dict[NodeId, Decision] = {}
     computing: dict[Key, NodeId] = {}
-    for level in _levels(graph):
-        _decide_level(level, graph, planner, decisions, computing)
+    hits = planner.recognise(targets)
+    if hits is not None:
+        decisions.update((NodeId(number), COVERED) for number in range(len(graph)))
+        decisions.update(zip(targets, hits, strict=True))
+    else:
+        for level in _levels(graph):
+            _decide_level(level, graph, planner, decisions, computing)
     known: dict[str, TaskStats | None] = {}
     rows = []
     for number, node in enumerate(graph.nodes):
@@ -152,7 +167,7 @@ def preview(graph: Graph, planner: Planner, stats: Callable[[str], TaskStats | N
         if task not in known:
             known[task] = stats(task)
         past = known[task]
-        expected_s = 0.0 if type(decision) is Hit else past.mean_s if past is not None else None
+        expected_s = 0.0 if type(decision) in (Hit, Covered) else past.mean_s if past is not None else None
         row = PlanRow(
             node=NodeId(number),
             task=task,

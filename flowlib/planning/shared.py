@@ -1,6 +1,7 @@
 """What all calls of one task share in their keys: hashed, encoded and looked up once a run."""
 
 import hashlib
+import marshal
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -30,6 +31,8 @@ class TaskPart:
         version: The version of its code; None for flowlib's own tasks and code that cannot be identified.
         weak: Whether a global the code reads could only be identified by the code that defines it.
         uncacheable: Why no call has a key; empty when calls can have one.
+        tag: What stands for the task in a recipe; None when its calls have none, see `recipe`.
+        ignores: Whether a parameter does not enter the key.
     """
 
     prefix: Any
@@ -39,6 +42,8 @@ class TaskPart:
     version: CodeVersion | None
     weak: bool
     uncacheable: str
+    tag: bytes | None
+    ignores: bool
 
 
 def make_task_part(task: Task[..., Any], policy: Policy, identity: Identity, environ: Mapping[str, str]) -> TaskPart:
@@ -59,14 +64,19 @@ def make_task_part(task: Task[..., Any], policy: Policy, identity: Identity, env
     head = b"".join(map(_field, (task.name, *(text for pair in parts.items() for text in pair))))
     ignored = frozenset(policy.ignore) | _ignored_by_annotation(task)
     names = task.signature.names
+    prefix = hashlib.sha256(SCHEME + head)
+    fields = tuple(None if name in ignored else _field(name) for name in names)
+    is_lasting = not uncacheable and policy.ttl is None and policy.same is None
     return TaskPart(
-        prefix=hashlib.sha256(SCHEME + head),
+        prefix=prefix,
         parts=parts,
-        fields=tuple(None if name in ignored else _field(name) for name in names),
+        fields=fields,
         labels=tuple(f"arg:{name}" for name in names if name not in ignored),
         version=version,
         weak=version is not None and bool(version.weak),
         uncacheable=uncacheable,
+        tag=hashlib.sha256(prefix.digest() + marshal.dumps(fields, 2)).digest() if is_lasting else None,
+        ignores=None in fields,
     )
 
 

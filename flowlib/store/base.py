@@ -12,6 +12,9 @@ import attrs
 
 from flowlib.ids import Digest, Key, RunId
 
+GENERATION = "generation"
+"""The note that says in which generation the notes about recipes are; see `planning.recognition`."""
+
 
 @attrs.define(kw_only=True, unsafe_hash=True)
 class Payload:
@@ -216,6 +219,15 @@ class Store(Protocol):
 
     def texts(self, names: Sequence[str]) -> dict[str, str]:
         """Return the kept texts among `names`."""
+
+    def notes(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Return the notes among `names`, as they were put. Notes may be forgotten at any time.
+
+        A store from which results are removed forgets the note `GENERATION` with them.
+        """
+
+    def put_notes(self, notes: Mapping[str, bytes]) -> None:
+        """Keep notes by name, each in the place of an earlier one, at once. Never raises."""
 
     def take_notices(self) -> list[tuple[str, str]]:
         """Return and forget (kind, message) pairs about trouble since the last call; each kind is told once."""

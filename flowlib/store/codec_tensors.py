@@ -126,6 +126,38 @@ def tensor_reducers() -> dict[type, Callable[[Any], Any]]:
     return {} if torch is None else dict.fromkeys([torch.Tensor, torch.nn.Parameter], _reduce)
 
 
+def give_gradients(copied: Any, value: Any) -> None:
+    """Give the parameters in a copy the gradients that `copy.deepcopy` left behind, as it does for those of modules.
+
+    Looks wherever a copy has the same form: in modules, containers, and the attributes of objects. O(objects).
+    """
+    torch: Any = sys.modules.get("torch")
+    stack, seen = [] if torch is None else [(copied, value)], set[int]()
+    while stack:
+        new, old = stack.pop()
+        if new is old or type(new) is not type(old) or id(old) in seen:
+            continue
+        seen.add(id(old))
+        if isinstance(old, torch.Tensor):
+            if new.grad_fn is None and new.grad is None and old.is_leaf and old.grad is not None:
+                new.grad = old.grad.clone()
+        elif isinstance(old, torch.nn.Module):
+            stack += zip(new.parameters(), old.parameters(), strict=False)
+        elif isinstance(old, (list, tuple)):
+            stack += zip(new, old, strict=False)
+        elif isinstance(old, dict):
+            stack += zip(new.values(), old.values(), strict=False)
+        else:
+            stack += zip(_held(new), _held(old), strict=False)
+
+
+def _held(value: Any) -> list[Any]:
+    """Return the attributes of an object, slots included."""
+    slots = [name for kind in type(value).__mro__ for name in vars(kind).get("__slots__", ()) if hasattr(value, name)]
+    own = getattr(value, "__dict__", None)
+    return [*(own.values() if type(own) is dict else ()), *(getattr(value, name) for name in slots)]
+
+
 def _reduce(tensor: Any) -> Any:
     reduced = tensor.__reduce_ex__(5)
     gradient = tensor.grad if tensor.is_leaf else None  # a gradient kept elsewhere belongs to a graph that is gone

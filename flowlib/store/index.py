@@ -4,8 +4,9 @@ Theory of operation: diskcache makes the database, and brings up to date one tha
 values, eviction or statistics is used. Rows are read and written in batches by our own statements on a table of our own beside its own,
 whose triggers and second index double the cost of a row; `Cache.set` costs six times as much. Each thread has a
 connection of its own, closed when the thread ends or the index is let go of, whichever is first: until then somebody may
-be using it. The first of them stays open until the index is closed, though its thread may be gone. Names start with a letter and a colon: `e:` entry by key, `r:` latest keys by task, `s:` statistics by task,
-`t:` text by name, `f:` digest by file path, `p:` how far a pack has been taken in.
+be using it. The first of them stays open until the index is closed, though its thread may be gone. Names start with a
+letter and a colon: `e:` entry by key, `r:` latest keys by task, `s:` statistics by task, `t:` text by name, `f:` digest
+by file path, `n:` note by name, `p:` how far a pack has been taken in.
 
 Rules: every write holds the write lock (see `leases`) around the whole transaction and the checkpoint it may
 cause, and so do opening and closing: no two processes write or checkpoint at once, so nobody waits inside SQLite, and

@@ -19,7 +19,7 @@ from typing import cast
 
 from flowlib.ids import Key
 from flowlib.store import codec as codecs
-from flowlib.store.base import BlobLost, Entry, Holder, Lease, Mark, Payload, TaskStats
+from flowlib.store.base import GENERATION, BlobLost, Entry, Holder, Lease, Mark, Payload, TaskStats
 from flowlib.store.blobs import Blobs, matches
 from flowlib.store.committer import Committer, done
 from flowlib.store.derived import derive_records
@@ -316,19 +316,32 @@ class LocalStore:
         found.update((name, waiting[name]) for name in names if name in waiting)
         return found
 
+    def notes(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Return the notes among `names`. Cost: that of the index, 5 us a name."""
+        self._here()
+        return {name[2:]: body for name, body in self.records.get(["n:" + name for name in names]).items()}
+
+    def put_notes(self, notes: Mapping[str, bytes]) -> None:
+        """Keep notes by name: in the index only, so they are gone with it. Cost: a transaction, 0.1 ms."""
+        self._here()
+        self.records.put_unlogged({"n:" + name: body for name, body in notes.items()})
+
     def file_memo(self) -> StoredFileMemo:
         """Return the memo of file digests that lives in this store."""
         self._here()
         return self._memo
 
     def remove(self, names: Sequence[str]) -> None:
-        """Remove records by name.
+        """Remove records by name, and all notes with them.
 
         Raises:
             StoreTrouble: The disk refuses.
         """
         with self._changing():
-            self.records.remove(names)
+            self.records.remove([*names, *self._noted()] if names else ())
+
+    def _noted(self) -> list[str]:
+        return ["n:" + GENERATION, *[name for name, _ in self.records.index.items("n:") if name != "n:" + GENERATION]]
 
     def adopt(self, sealed: Mapping[str, bytes]) -> None:
         """Commit records that are sealed already.
@@ -337,6 +350,7 @@ class LocalStore:
             StoreTrouble: The disk refuses.
         """
         with self._changing():
+            self.records.remove(self._noted())
             self.records.adopt(sealed)
 
     def restore_index(self) -> tuple[bool, int]:

@@ -35,6 +35,7 @@ class MemoryStore:
         self._recent: dict[str, list[Key]] = {}
         self._stats: dict[str, TaskStats] = {}
         self._texts: dict[str, str] = {}
+        self._notes: dict[str, bytes] = {}
         self._leased: set[Key] = set()
         self._n_released = 0
         self._records: dict[str, bytes] = {}
@@ -166,6 +167,15 @@ class MemoryStore:
     def texts(self, names: Sequence[str]) -> dict[str, str]:
         """Return the kept texts among `names`."""
         return {name: self._texts[name] for name in names if name in self._texts}
+
+    def notes(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Return the notes among `names`."""
+        return {name: self._notes[name] for name in names if name in self._notes}
+
+    def put_notes(self, notes: Mapping[str, bytes]) -> None:
+        """Keep notes by name."""
+        with self._lock:
+            self._notes.update(notes)
 
     def file_memo(self) -> StoredFileMemo:
         """Return the memo of file digests that lives in this store."""

@@ -134,9 +134,10 @@ def test_a_directory_of_someone_else_is_not_used(cache: Path, log: EventLog, mon
     assert "not to you" in warned(log)[0]
 
 
-def test_a_directory_that_cannot_be_made(log: EventLog) -> None:
-    """Nobody can make a directory there, not even the superuser."""
-    assert run(inc(1), log, "/proc/flowlib-cache") == 2
+@pytest.mark.parametrize("path", ["/proc/flowlib-cache", "a\0b", "\ud800", "x" * 300])
+def test_a_directory_that_cannot_be_made(log: EventLog, path: str) -> None:
+    """Nobody can make a directory there, not even the superuser; some texts are no path at all."""
+    assert run(inc(1), log, path) == 2
     assert len(warned(log)) == 1
 
 

@@ -456,3 +456,15 @@ def test_only_reductions_stream() -> None:
 def test_generic_for_type_checkers() -> None:
     """`Task[P, R]` can be written in annotations."""
     assert Task[[int], str] is not None
+
+
+def test_any_name_can_be_a_keyword() -> None:
+    """A function of `**options` may be given one named like an argument of ours."""
+
+    @task
+    def given(*values: int, **options: int) -> tuple[Any, ...]:
+        return values, options
+
+    assert given(1, self=2, args=3, kwargs=4)._fl_args == ((1,), {"self": 2, "args": 3, "kwargs": 4})
+    with eager():
+        assert given(1, self=2) == ((1,), {"self": 2})

@@ -158,6 +158,19 @@ def test_what_is_neither_file_nor_directory_is_refused() -> None:
         digest_value(Dir("d"))
 
 
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_gives_its_content_once_or_without_end_is_no_file(kind: str) -> None:
+    """Whoever opened a pipe would wait for its writer; whoever read a device, for ever."""
+    if kind == "pipe":
+        os.mkfifo("pipe")
+    path = "pipe" if kind == "pipe" else "/dev/zero"
+
+    with pytest.raises(FileMissing, match="no file") as error:
+        digest_value(File(path))
+
+    assert "a pipe, a socket or a device" in error.value.facts["reason"]
+
+
 def test_the_size_of_a_digest_counts_the_files() -> None:
     """The bytes of the content are part of the size."""
     write("d/a.txt", "x" * 5000)

@@ -133,6 +133,16 @@ def test_text_of_a_plan_without_a_cache() -> None:
 # ---- numbers
 
 
+def test_a_console_shows_the_text(cache: Path) -> None:
+    """Not the fields of every row: a plan of a large sweep would fill it for minutes."""
+    target = sweep(3, [0.1, 0.2, 0.3])
+    plan, explanation = fl.plan(target, cache=cache), fl.why(target, cache=cache)
+
+    assert repr(plan) == str(plan)
+    assert repr(explanation) == str(explanation)
+    assert len(repr(plan)) < 500
+
+
 def test_rows_are_the_nodes_in_the_order_of_the_graph(cache: Path) -> None:
     """With task, label, site and decision."""
     rows = fl.plan(sweep(2, [0.1, 0.2]), cache=cache).rows

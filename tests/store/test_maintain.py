@@ -12,7 +12,7 @@ from flowlib.clock import FrozenClock
 from flowlib.errors import StoreTrouble
 from flowlib.hashing.file import File
 from flowlib.ids import Key
-from flowlib.store.base import Entry
+from flowlib.store.base import GENERATION, Entry
 from flowlib.store.local import LocalStore
 from flowlib.store.maintain import gc, ls, repair, rm, size, verify
 
@@ -317,3 +317,17 @@ def test_maintenance_of_a_broken_disk_is_an_error_with_a_reason(
     with pytest.raises(StoreTrouble, match="No space left on device"):
         rm(store, task="fit")
     files.before = lambda *_: None
+
+
+def test_removing_results_forgets_all_notes(store: LocalStore, entry_of: Callable[..., Entry]) -> None:
+    """What was noted about results does not outlive one of them; a removal of nothing changes nothing."""
+    put(store, entry_of, 1)
+    put(store, entry_of, 2, task="other")
+    for remove in (lambda: rm(store, task="fit"), lambda: gc(store, older_than_s=-1.0)):
+        store.put_notes({GENERATION: b"1", "recipe:x": b"2"})
+        assert rm(store, task="unknown") == 0
+        assert len(gc(store).keys) == 0
+        assert len(store.notes([GENERATION, "recipe:x"])) == 2
+        remove()
+        assert store.notes([GENERATION, "recipe:x"]) == {}
+    store.close()
