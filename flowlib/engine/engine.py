@@ -133,7 +133,7 @@ class Engine(Settling):
         if facts:
             return facts
         if not self._n_running and not self._blocked and not self._held_back and not self._attempts:
-            raise self._stuck()
+            raise stuck(self.graph.nodes, self.scheduler.states, self._deferred)
         if self._context.stop.is_paused:
             self._batches.hold()
         else:
@@ -251,16 +251,14 @@ class Engine(Settling):
             return self._lost(number, lacking)
         miss = self._miss_of(number)
         if miss.call.missing is not None:
-            return self._failures.failed(number, Outcome(node=number, error=miss.call.missing))
+            return self._fail(number, Outcome(node=number, error=miss.call.missing))
         key = miss.call.key
         if key is not None and not self._ledger.holds_lease(number):
             if key in self._context.chain:
-                return self._failures.failed(number, Outcome(node=number, error=needs_itself(self.graph.nodes[number])))
+                return self._fail(number, Outcome(node=number, error=needs_itself(self.graph.nodes[number])))
             if not self._ledger.take_lease(number, key):
                 if not self._blocked.add(number, key):
-                    return self._failures.failed(
-                        number, Outcome(node=number, error=needs_itself(self.graph.nodes[number]))
-                    )
+                    return self._fail(number, Outcome(node=number, error=needs_itself(self.graph.nodes[number])))
                 return [m.Blocked(number)]
             if key in self._stored_meanwhile((number,)):
                 return [m.Blocked(number), m.Unblocked(number)]  # decide again, now that the lease is ours
@@ -361,6 +359,7 @@ class Engine(Settling):
         return not self._is_stopping and (self._context.stop.is_paused or self._must_stop())
 
     def _assemble(self, number: NodeId) -> list[m.Fact]:
+        self._keep_rest()  # what it is put together from has to be stored, or it is not stored itself
         if (dropped := self._jobs.dropped_child(number)) is not None:
             return self._lost(number, dropped)
         self._n_running += 1
@@ -396,10 +395,3 @@ class Engine(Settling):
                 self._misses.pop(number, None)
                 facts.append(m.ValueLost(number))
         return facts
-
-    def _stuck(self) -> Exception:
-        open_nodes = [NodeId(n) for n, state in enumerate(self.scheduler.states) if state not in FINAL_STATES]
-        circle = [number for number in open_nodes if number in self._deferred]
-        if circle:  # what it waits for waits for it: a task returned a call of itself
-            return needs_itself(self.graph.nodes[circle[0]])
-        return stuck(f"{n}: {self.scheduler.states[n]} {self.graph.nodes[n]!r}" for n in open_nodes[:5])

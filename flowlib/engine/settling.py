@@ -66,8 +66,7 @@ class Settling:
         self._jobs = Jobs(context, graph, planner, self.values, self._feeds, self._expansions, self._attempts)
         self._batches = Batches(executor, graph, self.values.plain_arguments)
         self._context, self._planner, self._executor = context, planner, executor
-        self._misses: dict[NodeId, Miss] = {}
-        self._to_rekey: set[NodeId] = set()
+        self._misses, self._to_rekey = dict[NodeId, Miss](), set[NodeId]()
         """Nodes that were decided before one of their inputs turned out to be something else."""
         self._failures = Failures(
             context=context,
