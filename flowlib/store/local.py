@@ -86,15 +86,9 @@ class LocalStore:
         self.locks = lock_table(self.root / "leases", files)
         self.blobs = Blobs(self.root, files, self.options.fsync)
         network = is_network_path(self.root)
+        derive, sync = _derive_of(self), self.options.fsync != "off"
         self.records = Records(
-            self.root,
-            files,
-            self.mac,
-            self.locks,
-            self._notices,
-            _derive_of(self),
-            sync=self.options.fsync != "off",
-            network=network,
+            self.root, files, self.mac, self.locks, self._notices, derive, sync=sync, network=network
         )
         self._memo = StoredFileMemo(self.records.get, self.records.put_unlogged)
         if network:
