@@ -314,6 +314,8 @@ def _translation(error: Exception) -> Exception:
         return (IndexLost if _is_lost(error) else IndexBusy)(str(error))
     if isinstance(error, OSError):
         return IndexBusy(error.strerror or str(error))
+    if isinstance(error, UnicodeDecodeError):  # SQLite quotes what it does not understand, and it is no text
+        return IndexLost("what it says of its tables is no text")
     return error
 
 
