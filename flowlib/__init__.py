@@ -33,11 +33,14 @@ if TYPE_CHECKING:
         StoreTrouble,
         SweepFailed,
         TaskMisused,
+        TaskTimedOut,
         Undigestible,
     )
     from flowlib.graph.node import Node
     from flowlib.graph.policy import Pool
+    from flowlib.graph.retry import Retry
     from flowlib.graph.task import Task, eager, task
+    from flowlib.graph.timeout import Timeout
     from flowlib.hashing.canonical import Ignore, register_digest
     from flowlib.hashing.file import Dir, File
     from flowlib.hashing.identity import digest
@@ -80,11 +83,13 @@ _HOMES = {
     "engine.handle": "Run",
     "errors": (
         "CodeNotFound ConfigError ExpansionLimit FileMissing FlowError FlowWarning HiddenNode InputMutated "
-        "NodeMisused ReducerError RunStopped SpaceError StoreTrouble SweepFailed TaskMisused Undigestible"
+        "NodeMisused ReducerError RunStopped SpaceError StoreTrouble SweepFailed TaskMisused TaskTimedOut Undigestible"
     ),
     "graph.node": "Node",
     "graph.policy": "Pool",
+    "graph.retry": "Retry",
     "graph.task": "Task eager task",
+    "graph.timeout": "Timeout",
     "hashing.canonical": "Ignore register_digest",
     "hashing.identity": "digest",
     "hashing.file": "Dir File",
@@ -168,6 +173,7 @@ __all__ = [
     "Ranked",
     "Reducer",
     "ReducerError",
+    "Retry",
     "Run",
     "RunStopped",
     "Space",
@@ -178,6 +184,8 @@ __all__ = [
     "SweepResult",
     "Task",
     "TaskMisused",
+    "TaskTimedOut",
+    "Timeout",
     "Top",
     "Undigestible",
     "Vote",

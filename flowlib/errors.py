@@ -11,8 +11,10 @@ FlowError
 ├── InputMutated (RuntimeError)        a task changed one of its inputs
 ├── ExpansionLimit (RecursionError)    tasks keep returning new nodes
 ├── SweepFailed (RuntimeError)         several nodes failed
+├── TaskTimedOut (TimeoutError)        a task took longer than it may
 ├── RunStopped (RuntimeError)          a result was asked of a run that was cancelled
 ├── WorkerDied (RuntimeError)          the process of a task ended under it
+├── MemoryExceeded (MemoryError)       a task held more memory than it had asked for
 ├── CannotSend (TypeError)             a task, an argument or a result that cannot go to another process
 ├── Untransferable (RuntimeError)      stands for an exception that cannot travel between processes
 ├── FileMissing (FileNotFoundError)    a declared file does not exist
@@ -40,6 +42,9 @@ class FlowError(Exception):
       target  []
     Pass a node.
     """
+
+    may_pass = False
+    """Whether another attempt may go well. False for what tells of a mistake in the program."""
 
     def __init__(self, what: str, facts: Mapping[str, object] | None = None, hint: str = "") -> None:
         super().__init__(what)
@@ -120,9 +125,28 @@ class ExpansionLimit(FlowError, RecursionError):
 class SweepFailed(FlowError, RuntimeError):
     """Several nodes failed. `errors` holds one exception for each, in graph order."""
 
+    may_pass = True
+
     def __init__(self, what: str, facts: Mapping[str, object], hint: str, errors: Iterable[BaseException]) -> None:
         super().__init__(what, facts, hint)
         self.errors = tuple(errors)
+
+
+_LIMITS = {"run": "one attempt", "queue": "waiting for a slot", "total": "all attempts together"}
+
+
+class TaskTimedOut(FlowError, TimeoutError):
+    """A task took longer than its `timeout` allows. `limit` is `run`, `queue` or `total`, `limit_s` its seconds."""
+
+    may_pass = True
+
+    def __init__(self, *, task: str, limit: str, limit_s: float) -> None:
+        super().__init__(
+            f"Task {task!r} took longer than {limit_s:g} s.",
+            {"limit": f"timeout {limit}: {_LIMITS[limit]}"},
+            f"Give it more time, timeout=fl.Timeout({limit}=...), or let it be tried again: retries=2.",
+        )
+        self.limit, self.limit_s = limit, limit_s
 
 
 class RunStopped(FlowError, RuntimeError):
@@ -134,6 +158,8 @@ class WorkerDied(FlowError, RuntimeError):
 
     `signal` is its number, 0 if it was none; `exit_code` is None if it was one. `peak_bytes` is the most memory it held.
     """
+
+    may_pass = True
 
     def __init__(self, *, task: str, signal_number: int, exit_code: int | None, peak_bytes: int) -> None:
         how = f"was killed by {_signal_name(signal_number)}" if signal_number else f"exited with code {exit_code}"
@@ -163,6 +189,19 @@ def _death_hint(signal_number: int) -> str:
     if signal_number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGABRT, signal.SIGFPE):
         return "Compiled code that the task calls has crashed; faulthandler shows where when the task runs alone."
     return "The task, or something it called, ended the process; let it return or raise instead."
+
+
+class MemoryExceeded(FlowError, MemoryError):
+    """A task's process held more memory than the task had asked for, and was ended. `cap_bytes` and `peak_bytes` say it."""
+
+    def __init__(self, *, task: str, cap_bytes: int, peak_bytes: int) -> None:
+        super().__init__(
+            f"Task {task!r} used more memory than it asked for.",
+            {"asked for": f"{cap_bytes / 1e6:.0f} MB", "held": f"{peak_bytes / 1e6:.0f} MB when it was ended"},
+            'Give it more with resources={"memory": ...}, or less to hold at once.',
+        )
+        self.cap_bytes = cap_bytes
+        self.peak_bytes = peak_bytes
 
 
 class CannotSend(FlowError, TypeError):

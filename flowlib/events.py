@@ -19,7 +19,8 @@ NodeState = Literal[
     "waiting", "ready", "running", "done", "cached", "failed", "skipped", "stopped", "timed_out", "cancelled"
 ]
 NODE_STATES: tuple[str, ...] = get_args(NodeState)
-RunStatus = Literal["running", "done", "failed", "cancelled", "crashed"]
+RunStatus = Literal["running", "success", "partial", "failed", "cancelled", "crashed"]
+"""`partial`: every target has a value, though some nodes failed; `failed`: some target has none, because some did."""
 
 
 @attrs.frozen(kw_only=True)
@@ -46,15 +47,16 @@ class NodesAdded:
 
 @attrs.frozen(kw_only=True)
 class NodeCached:
-    """After a valid entry was found; nothing ran."""
+    """After a valid entry was found, or entries for all targets that are made of this node; nothing ran."""
 
     at: float
     node: NodeId
     task: str
-    key: Key
+    key: Key | None
+    """None when the node was not looked at, because the targets were recognised by their recipes."""
     label: str = ""
     saved_s: float = 0.0
-    """Seconds the stored result once took to compute."""
+    """Seconds the stored result once took to compute; without a key, what calls of the task took on average."""
 
 
 @attrs.frozen(kw_only=True)
@@ -69,6 +71,31 @@ class NodeStarted:
     """`file:line` of the call that made the node."""
     reasons: tuple[str, ...] = ()
     """Why it runs, in short words."""
+    attempt: int = 1
+    """Counts up when a node is tried again."""
+
+
+@attrs.frozen(kw_only=True)
+class NodeRetried:
+    """After an attempt failed, while the node waits to be tried again."""
+
+    at: float
+    node: NodeId
+    task: str
+    attempt: int
+    """Which attempt failed; the first is 1."""
+    delay_s: float
+    """Seconds before the next one may start."""
+    error_type: str
+    message: str
+    duration_s: float = 0.0
+    worker: str = ""
+    label: str = ""
+    site: str = ""
+    timed_out: bool = False
+    """Whether it failed because it took too long."""
+    cpu_s: float = 0.0
+    peak_bytes: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -85,6 +112,10 @@ class NodeFinished:
     """Encoded size of the result; 0 when it was not encoded."""
     worker: str = ""
     label: str = ""
+    cpu_s: float = 0.0
+    """Processor seconds, children included where it had a process of its own; 0 when not measured."""
+    peak_bytes: int = 0
+    """The most memory that its process held meanwhile; 0 when it had none of its own."""
 
 
 @attrs.frozen(kw_only=True)
@@ -101,17 +132,32 @@ class NodeFailed:
     label: str = ""
     site: str = ""
     kept: bool = False
-    """True when the sweep keeps the failure as a `Failed` value and goes on."""
+    """True when the run goes on with a `Failed` or a fallback in the place of the value."""
+    attempt: int = 1
+    """Which attempt it was: the last one."""
+    cpu_s: float = 0.0
+    """Processor seconds, children included where it had a process of its own; 0 when not measured."""
+    peak_bytes: int = 0
+    """The most memory that its process held meanwhile; 0 when it had none of its own."""
+
+
+@attrs.frozen(kw_only=True)
+class NodeTimedOut(NodeFailed):
+    """After the node took longer than it may; where it cannot be stopped, it still runs, and its result will be dropped."""
+
+    limit: str = "run"
+    """Which of its limits it was: `run`, `queue` or `total`."""
 
 
 @attrs.frozen(kw_only=True)
 class NodeSkipped:
-    """After a dependency ended without a value, so this node never starts."""
+    """After something it needs ended without a value, so this node never starts."""
 
     at: float
     node: NodeId
     task: str
     because: NodeId
+    """The node that it all began with: one that failed, took too long or was cancelled."""
     label: str = ""
 
 
@@ -151,8 +197,10 @@ Event = (
     | NodesAdded
     | NodeCached
     | NodeStarted
+    | NodeRetried
     | NodeFinished
     | NodeFailed
+    | NodeTimedOut
     | NodeSkipped
     | NodeCancelled
     | Noticed
@@ -189,7 +237,7 @@ class NodesCached:
         call_of: Sequence[int],
         nodes: Sequence[NodeId],
         labels: Sequence[str],
-        keys: Sequence[Key],
+        keys: Sequence[Key | None],
         saved_ns: Sequence[int],
     ) -> None:
         self.at = at

@@ -4,28 +4,31 @@ Cost: an event of its own takes some microseconds. `cached_many` and `ran_many` 
 a microsecond a node, and nothing in them is looked up or put into words more than once for nodes made in one place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import CodeType
+from typing import Any
 
 from flowlib.clock import Clock
+from flowlib.engine.failure import first_line
 from flowlib.engine.observe import Emitter
-from flowlib.errors import error_text
 from flowlib.events import (
     Call,
     NodeCached,
     NodeCancelled,
     NodeFailed,
     NodeFinished,
+    NodeRetried,
     NodesAdded,
     NodesCached,
     NodeSkipped,
     NodesRan,
     NodeStarted,
+    NodeTimedOut,
 )
 from flowlib.execution.base import Outcome
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node, site_of
-from flowlib.hashing.digest import size_bytes
+from flowlib.graph.task import Task
 from flowlib.ids import Key, NodeId
 from flowlib.planning.decide import Miss
 from flowlib.store.base import Entry
@@ -68,7 +71,7 @@ class Announcer:
             )
             self._emitter.emit(event)
 
-    def started(self, number: NodeId, miss: Miss) -> None:
+    def started(self, number: NodeId, miss: Miss, attempt: int = 1) -> None:
         """Tell that a node is about to run, and why."""
         if self._emitter.is_watched:
             node = self._nodes[number]
@@ -79,6 +82,7 @@ class Announcer:
                 label=node._fl_label,
                 site=self._site(node),
                 reasons=tuple([str(reason) for reason in miss.reasons]),
+                attempt=attempt,
             )
             self._emitter.emit(event)
 
@@ -92,9 +96,11 @@ class Announcer:
                 task=node._fl_task.name,
                 key=key,
                 duration_s=outcome.duration_s,
-                size_bytes=size_bytes(outcome.payload.content) if outcome.payload is not None else 0,
+                size_bytes=outcome.payload.n_bytes if outcome.payload is not None else 0,
                 worker=outcome.worker,
                 label=node._fl_label,
+                cpu_s=outcome.cpu_s,
+                peak_bytes=outcome.peak_bytes,
             )
             self._emitter.emit(event)
 
@@ -112,6 +118,33 @@ class Announcer:
                 labels=[node._fl_label for node in nodes],
                 keys=[entry.key for entry in used],
                 saved_ns=[round(entry.duration_s * 1e9) for entry in used],
+            )
+            self._emitter.emit(batch)
+
+    def covered_many(self, numbers: Sequence[NodeId], mean_s: Callable[[str], float]) -> None:
+        """Tell that nodes were not looked at, because what is made of them is stored.
+
+        Args:
+            numbers: The nodes.
+            mean_s: Seconds that calls of a task took on average.
+        """
+        nodes_of, saved_ns = self._nodes, dict[Task[..., Any], int]()
+        at = self._clock.now()
+        for part in self._parts(numbers):
+            nodes = [nodes_of[number] for number in numbers[part]]
+            tasks = [node._fl_task for node in nodes]
+            place_of = {task: place for place, task in enumerate(dict.fromkeys(tasks))}
+            for task in place_of:
+                if task not in saved_ns:
+                    saved_ns[task] = round(mean_s(task.name) * 1e9)
+            batch = NodesCached(
+                at=at,
+                calls=[Call(task.name) for task in place_of],
+                call_of=[place_of[task] for task in tasks],
+                nodes=self._ids(numbers[part]),
+                labels=[node._fl_label for node in nodes],
+                keys=[None] * len(nodes),
+                saved_ns=[saved_ns[task] for task in tasks],
             )
             self._emitter.emit(batch)
 
@@ -153,22 +186,35 @@ class Announcer:
             at = batch.ended_at
 
     def failed(self, number: NodeId, outcome: Outcome, *, kept: bool) -> None:
-        """Tell that a node's job raised."""
+        """Tell that a node's job raised, or took longer than it may."""
         if self._emitter.is_watched:
-            node = self._nodes[number]
-            event = NodeFailed(
-                at=self._clock.now(),
-                node=self._id(number),
-                task=node._fl_task.name,
-                error_type=type(outcome.error).__name__,
-                message=(error_text(outcome.error).splitlines() or [""])[0][:500],
-                duration_s=outcome.duration_s,
-                worker=outcome.worker,
-                label=node._fl_label,
-                site=self._site(node),
-                kept=kept,
-            )
+            said = {**self._failure(number, outcome), "kept": kept}
+            event = NodeTimedOut(**said, limit=outcome.limit) if outcome.limit else NodeFailed(**said)
             self._emitter.emit(event)
+
+    def retried(self, number: NodeId, outcome: Outcome, *, delay_s: float) -> None:
+        """Tell that an attempt failed, and when there will be another one."""
+        if self._emitter.is_watched:
+            said = self._failure(number, outcome)
+            self._emitter.emit(NodeRetried(**said, delay_s=delay_s, timed_out=bool(outcome.limit)))
+
+    def _failure(self, number: NodeId, outcome: Outcome) -> dict[str, Any]:
+        """Return what is said of every failure."""
+        node = self._nodes[number]
+        return {
+            "at": self._clock.now(),
+            "node": self._id(number),
+            "task": node._fl_task.name,
+            "error_type": type(outcome.error).__name__,
+            "message": first_line(outcome.error, 500) if outcome.error is not None else "",
+            "duration_s": outcome.duration_s,
+            "worker": outcome.worker,
+            "label": node._fl_label,
+            "site": self._site(node),
+            "attempt": outcome.attempt,
+            "cpu_s": outcome.cpu_s,
+            "peak_bytes": outcome.peak_bytes,
+        }
 
     def skipped(self, number: NodeId, because: NodeId) -> None:
         """Tell that a node never starts, for want of an input."""

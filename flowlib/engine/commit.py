@@ -117,6 +117,10 @@ class Ledger:
         key = self._key_of.pop(number, None)
         if key is not None:
             del self._computing[key]
+        self.release_lease(number)
+
+    def release_lease(self, number: NodeId) -> None:
+        """Give up a node's lease for now; the nodes of this run that need its key still wait for it."""
         lease = self._leases.pop(number, None)
         if lease is not None:
             lease.release()

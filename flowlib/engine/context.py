@@ -83,6 +83,8 @@ class RunContext:
     log: RunLog | None = None
     """The log of the run on disk; None without a cache directory."""
     tags: tuple[str, ...] = ()
+    chance: Callable[[], float] | None = None
+    """By which delays vary; None for what nobody can foresee."""
     chain: frozenset[Key] = frozenset()
     """Keys being computed by the tasks this run is inside of: waiting for one of them would be for ever."""
     circles: Circles = attrs.field(factory=Circles)

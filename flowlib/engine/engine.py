@@ -23,7 +23,7 @@ from flowlib.history.log import GROUP_S
 from flowlib.ids import Key, NodeId
 from flowlib.planning.decide import CACHE_OFF, Hit, Miss, Planner
 from flowlib.scheduling import messages as m
-from flowlib.scheduling.states import FINAL_STATES
+from flowlib.scheduling.states import FINAL_STATES, VALUE_STATES
 from flowlib.store.base import Entry
 
 _STORED_WILL_NOT_DO = frozenset({"forced", "file changed", "result missing"})
@@ -63,8 +63,9 @@ class Engine(Settling):
     def run(self) -> None:
         """Bring every node to a final state and the values of the targets into memory. `close` it, whatever happens."""
         self._context.loop.begin(self._catch_up)
-        ids = [NodeId(number) for number in range(len(self.graph))]
-        facts: list[m.Fact] = [self._grown(ids, self.targets)]
+        if self.recall.settle(self.targets, len(self.graph)):
+            return
+        facts: list[m.Fact] = [self._grown(self.graph.ids, self.targets)]
         while True:
             while facts:
                 facts = self._carry_out(self.scheduler.handle(facts))
@@ -75,6 +76,8 @@ class Engine(Settling):
             self._ledger.commit()
             facts = self._fetch_targets()
             if not facts:
+                if VALUE_STATES.issuperset(self.scheduler.states):
+                    self.recall.remember(self.targets)
                 return
 
     def close(self) -> None:
@@ -84,6 +87,7 @@ class Engine(Settling):
             self._keep_rest()
             self._ledger.commit()
         finally:
+            self.recall.close()
             self._executor.close()
             self._ledger.release_all()
             self._blocked.clear()
@@ -101,6 +105,8 @@ class Engine(Settling):
                     facts += self._start(command.node)
                 case m.Decide():
                     facts += self._decide(command.nodes)
+                case m.Queued():
+                    self._attempts.queued(command.node)
                 case m.Drop():
                     self.values.drop(command.nodes)
                 case m.Assemble():
@@ -119,9 +125,14 @@ class Engine(Settling):
         self._keep_rest()
         facts, self._early = self._early, []
         facts += self._stop_facts()
+        if self._attempts:
+            facts += self._take(
+                self._executor.take_ended()
+            )  # what has ended did so in time, or says itself that it did not
+            facts += self._overtime.facts()
         if facts:
             return facts
-        if not self._n_running and not self._blocked and not self._held_back:
+        if not self._n_running and not self._blocked and not self._held_back and not self._attempts:
             raise self._stuck()
         if self._context.stop.is_paused:
             self._batches.hold()
@@ -154,6 +165,8 @@ class Engine(Settling):
             limits.append(LOOK_S)
         if self._blocked or self._context.stop.is_paused:
             limits.append(LEASE_POLL_S)
+        if self._attempts and (patience_s := self._overtime.patience_s) is not None:
+            limits.append(patience_s)
         if self._deadline is not None and not self._is_stopping:
             limits.append(max(0.0, self._deadline - self._context.clock.monotonic()))
         return min(limits)
@@ -162,11 +175,13 @@ class Engine(Settling):
         if self._is_stopping or not self._must_stop():
             return []
         self._is_stopping = True
-        return [m.Stopping(), *self._resume(), *self._cancelled(self._batches.take_back())]
+        given_up = self._failures.give_up_delayed() if self._attempts else []
+        return [*given_up, m.Stopping(), *self._resume(), *self._cancelled(self._batches.take_back())]
 
     def _cancelled(self, calls: Sequence[Call | Job]) -> list[m.Fact]:
         """Give up calls that were handed over and have not begun."""
         self._n_running -= len(calls)
+        self.recall.spoil()
         for call in calls:
             self._ledger.release(call.node)
             self._announcer.cancelled(call.node)
@@ -208,6 +223,7 @@ class Engine(Settling):
                 continue
             self._deferred.pop(number, None)
             self._misses[number] = decision
+            self.recall.missed(decision)
             misses.append(number)
         if self._context.emitter.is_watched:
             self._announcer.cached_many(hits, entries)
@@ -216,6 +232,7 @@ class Engine(Settling):
     def _use(self, number: NodeId, entry: Entry) -> None:
         """Take a stored result as the node's."""
         self._planner.record(number, entry.output)
+        self.recall.used(entry)
         if entry.watch:
             self._expansions.remember_watch(number, entry.watch)
             if self._context.around is not None:
@@ -234,14 +251,16 @@ class Engine(Settling):
             return self._lost(number, lacking)
         miss = self._miss_of(number)
         if miss.call.missing is not None:
-            return self._failed(number, Outcome(node=number, error=miss.call.missing))
+            return self._failures.failed(number, Outcome(node=number, error=miss.call.missing))
         key = miss.call.key
         if key is not None and not self._ledger.holds_lease(number):
             if key in self._context.chain:
-                return self._failed(number, Outcome(node=number, error=needs_itself(self.graph.nodes[number])))
+                return self._failures.failed(number, Outcome(node=number, error=needs_itself(self.graph.nodes[number])))
             if not self._ledger.take_lease(number, key):
                 if not self._blocked.add(number, key):
-                    return self._failed(number, Outcome(node=number, error=needs_itself(self.graph.nodes[number])))
+                    return self._failures.failed(
+                        number, Outcome(node=number, error=needs_itself(self.graph.nodes[number]))
+                    )
                 return [m.Blocked(number)]
             if key in self._stored_meanwhile((number,)):
                 return [m.Blocked(number), m.Unblocked(number)]  # decide again, now that the lease is ours
@@ -257,8 +276,9 @@ class Engine(Settling):
     def _submit(self, number: NodeId, miss: Miss) -> None:
         self._keep_rest()
         node = self.graph.nodes[number]
-        self._announcer.started(number, miss)
-        if miss.call.uncacheable and self._context.store is not None and node._fl_policy.cache:
+        policy = node._fl_policy
+        self._announcer.started(number, miss, self._attempts.number(number))
+        if miss.call.uncacheable and self._context.store is not None and policy.cache:
             self._announcer.uncacheable(node, miss.call.uncacheable)
         self._n_running += 1
         call = self._jobs.call(number, miss)
@@ -267,7 +287,9 @@ class Engine(Settling):
             if self._context.pool is None:
                 self._context.write_log_if_held_up()
         work = call or self._jobs.of(number, miss)
-        if self._n_running > self._executor.capacity and node._fl_policy.executor != "inline":
+        if policy.timeout is not None and isinstance(work, Job):
+            self._attempts.begins(number, work)
+        if self._n_running > self._executor.capacity and policy.executor != "inline":
             self._batches.submit([work])  # it cannot begin at once, so it can be taken back
         elif isinstance(work, Call):
             self._executor.submit_batch(Batch([work]))
@@ -369,6 +391,7 @@ class Engine(Settling):
             return facts  # nobody will get them
         for number in self.targets:
             if self.values.has(number) and not self.values.fetch(number):
+                self.recall.replacing()
                 self.values.lose(number)
                 self._misses.pop(number, None)
                 facts.append(m.ValueLost(number))

@@ -23,10 +23,18 @@ def describe_call(node: Node, width: int = 60) -> str:
     return f"{node._fl_task.name}({', '.join(f'{name}={preview(value, width)}' for name, value in pairs)})"
 
 
-def annotate(error: BaseException, node: Node) -> BaseException:
+def note_on(error: BaseException, note: str) -> None:
+    """Add a note to an error if it takes one: a frozen dataclass does not, and its own words matter more than ours."""
+    with contextlib.suppress(Exception):
+        error.add_note(note)
+
+
+def annotate(error: BaseException, node: Node, n_attempts: int = 1) -> BaseException:
     """Add the note that says which call failed and where it was written, and fold flowlib's own frames."""
     label = f" [{node._fl_label}]" if node._fl_label else ""
     note = f"in task {describe_call(node)}{label}\n  called at {site_of(node)}"
+    if n_attempts > 1:
+        note += f"\n  this was attempt {n_attempts}, the last one"
     if not node._fl_task.own_code:
         name = node._fl_task.name
         note += f"\n  run it alone: call {name}.fn(...) with these arguments, or flowlib.run(node, executor='inline')"
@@ -55,7 +63,7 @@ def combined(errors: Mapping[Node, BaseException]) -> BaseException:
     groups: Counter[str] = Counter()
     example: dict[str, Node] = {}
     for node, error in errors.items():
-        text = f"{type(error).__name__}: {_first_line(error)} ({_raised_at(error)})"
+        text = f"{type(error).__name__}: {first_line(error)} ({_raised_at(error)})"
         groups[text] += 1
         example.setdefault(text, node)
     facts = {
@@ -93,8 +101,9 @@ def stuck(story: Iterable[str]) -> InternalError:
     )
 
 
-def _first_line(error: BaseException) -> str:
-    return (error_text(error).splitlines() or [""])[0][:200]
+def first_line(error: BaseException, longest: int = 200) -> str:
+    """Return the first line of an error's text, cut short."""
+    return (error_text(error).splitlines() or [""])[0][:longest]
 
 
 def _raised_at(error: BaseException) -> str:

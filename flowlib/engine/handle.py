@@ -73,7 +73,10 @@ class Run(Generic[R]):
 
     @property
     def status(self) -> RunStatus:
-        """`running`, `done`, `failed` or `cancelled`."""
+        """`running`, `success`, `partial`, `failed` or `cancelled`.
+
+        `partial`: every value is there, though some nodes failed and something took their places.
+        """
         if not self._has_ended:
             return "running"
         end = self._recorder.end

@@ -6,11 +6,12 @@ from typing import Any
 
 import attrs
 
+from flowlib.engine.attempts import Attempts
 from flowlib.engine.context import RunContext
 from flowlib.engine.expansion import Expansions
 from flowlib.engine.feed import Feeds
 from flowlib.engine.values import Values
-from flowlib.execution.base import Call, Job
+from flowlib.execution.base import Call, Job, Stopwatch
 from flowlib.graph.args import Quoted, nodes_in
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
@@ -29,7 +30,9 @@ class _Kind:
 
     traits: Traits
     is_plain: bool
-    """Whether a call needs nothing but its arguments: no check, no equality policy, no reduction."""
+    """Whether a call needs nothing but its arguments: no check, no equality policy, no reduction, no second attempt."""
+    is_plain_at_first: bool
+    """The same for the first attempt."""
     splits: bool
     """Whether some parameters are given by keyword, or take any number of arguments."""
 
@@ -45,9 +48,10 @@ class Jobs:
         values: Values,
         feeds: Feeds,
         expansions: Expansions,
+        attempts: Attempts,
     ) -> None:
         self._context, self._graph, self._planner = context, graph, planner
-        self._values, self._feeds, self._expansions = values, feeds, expansions
+        self._values, self._feeds, self._expansions, self._attempts = values, feeds, expansions, attempts
         self._kinds: dict[tuple[int, int], _Kind] = {}
         self._last: tuple[Any, Any, Any] = (None, None, None)
 
@@ -103,7 +107,9 @@ class Jobs:
         node = self._graph.nodes[number]
         task, policy = node._fl_task, node._fl_policy
         kind = self._kind_of(task, policy)
-        if not kind.is_plain or (miss.call.uncacheable and policy.cache and self._context.store is not None):
+        if not kind.is_plain and (not kind.is_plain_at_first or self._attempts.number(number) > 1):
+            return None
+        if miss.call.uncacheable and policy.cache and self._context.store is not None:
             return None  # a job says why the call cannot be cached
         args = self._values.plain_arguments(node._fl_args)
         if args is None:
@@ -126,8 +132,10 @@ class Jobs:
 
     def _make_kind(self, task: Task[..., Any], policy: Policy) -> "_Kind":
         is_checked = policy.check_in is not None or policy.check_out is not None or policy.same is not None
+        is_limited = policy.timeout is not None
         is_special = task.streams or task.quotes or policy.executor is not None or self._context.settings.strict
         parameters = task.signature.signature.parameters.values()
+        is_plain = not (is_checked or is_special or is_limited or policy.always or inspect.iscoroutinefunction(task.fn))
         return _Kind(
             traits=Traits(
                 task=task.name,
@@ -135,11 +143,10 @@ class Jobs:
                 always=policy.always,
                 priority=policy.priority,
                 weight_s=self._values.expected_s(task.name),
+                is_timed=policy.timeout is not None and policy.timeout.limits_waiting,
             ),
-            is_plain=not is_checked
-            and not is_special
-            and not policy.always
-            and not inspect.iscoroutinefunction(task.fn),
+            is_plain=is_plain and policy.retries is None,
+            is_plain_at_first=is_plain,
             splits=not all(parameter.kind in _BY_POSITION for parameter in parameters),
         )
 
@@ -165,6 +172,8 @@ class Jobs:
             if has_key and node._fl_policy.same is not None
             else None,
             stream=self._feeds.result_maker(number),
+            attempt=self._attempts.number(number),
+            stopwatch=None if node._fl_policy.timeout is None else Stopwatch(),
         )
 
     def dropped_child(self, number: NodeId) -> NodeId | None:

@@ -34,5 +34,8 @@ def _planned(target: Any, options: RunOptions) -> Any:
     context, _ = open_context(options, Stop(), looking=True)
     planner = planner_for(graph, context, options.force)
     store = context.store
-    plan = preview(graph, planner, lambda task: store.stats(task) if store else None, options.settings.n_workers)
+    targets = list(dict.fromkeys(map(graph.id_of, targets_of(target))))
+    plan = preview(
+        graph, planner, lambda task: store.stats(task) if store else None, options.settings.n_workers, targets
+    )
     return plan, graph, planner, context

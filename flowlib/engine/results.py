@@ -1,6 +1,5 @@
 """What becomes of a job's end: the entry of a success, the value that stands for a failure."""
 
-from collections.abc import Callable
 from typing import Any
 
 from flowlib.engine.context import RunContext
@@ -8,11 +7,10 @@ from flowlib.errors import InternalError
 from flowlib.execution.base import Outcome
 from flowlib.graph.node import Node
 from flowlib.ids import Digest
-from flowlib.planning.key import CallKey, previews
-from flowlib.store.base import Entry
+from flowlib.planning.key import CallKey
+from flowlib.planning.previews import texts
+from flowlib.store.base import NO_FLAGS, NO_TEXTS, Entry
 from flowlib.sweep.failed import Failed
-
-NO_FLAGS: frozenset[str] = frozenset()
 
 
 def entry_of(
@@ -44,36 +42,19 @@ def entry_of(
     if outcome.payload.refs:
         flags |= {"files"}
     return Entry(
-        key=call.key,
-        task=node._fl_task.name,
-        output=outcome.digest,
-        payload=outcome.payload,
-        parts=call.parts,
-        previews=previews(node),
-        run=context.run,
-        created_at=now,
-        duration_s=outcome.duration_s,
-        flags=flags,
-        watch=watch,
-        expires_at=None if ttl is None else now + ttl,
+        call.key,
+        node._fl_task.name,
+        outcome.digest,
+        outcome.payload,
+        call.details(texts(node)),
+        NO_TEXTS,
+        context.run,
+        now,
+        outcome.duration_s,
+        flags,
+        watch,
+        None if ttl is None else now + ttl,
     )
-
-
-def kept_value(how: Any, error: BaseException, node: Node) -> tuple[bool, Any]:
-    """Return whether a failure is turned into a value, and the value."""
-    if how == "keep":
-        return True, failed_value(error, node)
-    if callable(how) and isinstance(error, Exception):
-        return _fallback_value(how, error)
-    return False, None
-
-
-def _fallback_value(fallback: Callable[[Exception], Any], error: Exception) -> tuple[bool, Any]:
-    try:
-        return True, fallback(error)
-    except (Exception, SystemExit) as second:  # the user's fallback may fail, too: then the first failure stands
-        error.add_note(f"the fallback {fallback!r} failed as well: {type(second).__name__}: {second}")
-        return False, None
 
 
 def failed_value(error: BaseException, node: Node) -> Failed:

@@ -2,13 +2,13 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from flowlib.clock import Clock, SystemClock
-from flowlib.config import Settings, environment, load_settings
+from flowlib.config import Settings, environment, load_settings, n_cpus
 from flowlib.engine.context import Loop, RunContext, surrounding_run
 from flowlib.engine.covered import InnerCalls
 from flowlib.engine.engine import Engine
@@ -57,6 +57,8 @@ class RunOptions:
     deadline_s: float | None = None
     force: Collection[str] = ()
     clock: Clock = attrs.field(factory=SystemClock)
+    chance: Callable[[], float] | None = None
+    """Gives numbers from 0 to 1, by which the delays of retries vary."""
     given: Collection[str] = ()
     """Names of the settings that the call itself was given."""
     chain: frozenset[Key] = frozenset()
@@ -155,6 +157,8 @@ def _run_whole(engine: Engine, context: RunContext, force: Collection[str]) -> N
         engine.run()
         status = _status(engine, context)
         _tell_unforced(engine, context, force)
+        if cpu_bound := engine.cpu_bound.notice(context.clock.monotonic() - began, n_cpus()):
+            context.emitter.notice(context.clock.now(), "cpu-bound", cpu_bound)
     except KeyboardInterrupt:
         status = "cancelled"
         raise
@@ -201,6 +205,7 @@ def open_context(options: RunOptions, stop: Stop, *, looking: bool = False) -> t
         stop=stop,
         pool=None if inline else ThreadPool(options.settings.n_workers),
         tags=options.tags,
+        chance=options.chance,
         chain=options.chain,
         circles=options.circles,
         around=options.around,
@@ -290,11 +295,14 @@ def _away(threads: ThreadExecutor, worker: Worker, context: RunContext) -> "Proc
 
 
 def _status(engine: Engine, context: RunContext) -> RunStatus:
+    states = engine.scheduler.states
     if context.stop.cause == "interrupt":
         return "cancelled"
     if engine.errors:
         return "failed"
-    return "cancelled" if "cancelled" in engine.scheduler.states else "done"
+    if "cancelled" in states:
+        return "cancelled"
+    return "partial" if "failed" in states or "timed_out" in states else "success"
 
 
 def _close(engine: Engine, context: RunContext, status: RunStatus, began: float) -> None:
@@ -303,6 +311,8 @@ def _close(engine: Engine, context: RunContext, status: RunStatus, began: float)
         context.pool.close()
     context.write_log()
     counts = Counter[str](state if state in FINAL_STATES else "cancelled" for state in engine.scheduler.states)
+    if engine.recall.has_settled:
+        counts["cached"] = len(engine.graph)
     duration_s = context.clock.monotonic() - began
     end = RunFinished(at=context.clock.now(), status=status, duration_s=duration_s, counts=dict(counts))
     context.emitter.end(end)

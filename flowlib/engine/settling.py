@@ -9,21 +9,24 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
 from flowlib.engine.announce import Announcer
+from flowlib.engine.attempts import Attempts
 from flowlib.engine.batches import Batches
 from flowlib.engine.commit import Ledger
 from flowlib.engine.context import RunContext
+from flowlib.engine.cpu_bound import CpuBound
 from flowlib.engine.expansion import Expansions
-from flowlib.engine.failure import annotate
+from flowlib.engine.failures import Failures
 from flowlib.engine.feed import Feeds
 from flowlib.engine.jobs import ChildEnded, Jobs
-from flowlib.engine.results import digest_or_none, entry_of, failed_value, kept_value
+from flowlib.engine.overtime import Overtime
+from flowlib.engine.recall import Recall
+from flowlib.engine.results import entry_of
 from flowlib.engine.values import Values
-from flowlib.errors import FlowError, InternalError, RunStopped
+from flowlib.errors import FlowError
 from flowlib.execution.base import Call, Executor, Outcome
 from flowlib.execution.quick import is_small
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
-from flowlib.hashing.digest import size_bytes
 from flowlib.ids import Key, NodeId
 from flowlib.planning.decide import CACHE_OFF, Miss, Planner
 from flowlib.planning.key import CallKey
@@ -43,6 +46,7 @@ class Settling:
 
     Attributes:
         errors: The exception of each node that failed and was not kept, in order of failing.
+        recall: Ends the run at once if its targets are recognised, and notes what became of them if not.
         values: The values of the targets, once the run is over.
     """
 
@@ -51,24 +55,41 @@ class Settling:
     ) -> None:
         self.graph = graph
         self.targets = tuple(dict.fromkeys(graph.id_of(node) for node in targets))
-        self.errors: dict[Node, BaseException] = {}
         self.scheduler = Scheduler(executor.capacity, decides=context.store is not None)
         self.values = Values(graph, context.store, self.scheduler, frozenset(self.targets), planner.outputs)
         self._announcer = Announcer(graph, context.emitter, context.clock, context.first_id)
+        self.recall = Recall(context, planner, self.values, self._announcer)
         self._ledger = Ledger(context.store, context.clock, self._announcer, context.identity)
         self._expansions = Expansions(graph, context)
         self._feeds = Feeds(graph, caching=context.store is not None)
-        self._jobs = Jobs(context, graph, planner, self.values, self._feeds, self._expansions)
+        self._attempts = Attempts(graph, context.clock, context.chance)
+        self._jobs = Jobs(context, graph, planner, self.values, self._feeds, self._expansions, self._attempts)
         self._batches = Batches(executor, graph, self.values.plain_arguments)
         self._context, self._planner, self._executor = context, planner, executor
         self._misses: dict[NodeId, Miss] = {}
         self._to_rekey: set[NodeId] = set()
         """Nodes that were decided before one of their inputs turned out to be something else."""
-        self._n_running = 0
+        self._failures = Failures(
+            context=context,
+            graph=graph,
+            scheduler=self.scheduler,
+            planner=planner,
+            values=self.values,
+            ledger=self._ledger,
+            announcer=self._announcer,
+            expansions=self._expansions,
+            feeds=self._feeds,
+            attempts=self._attempts,
+            misses=self._misses,
+            grown=lambda new, parent: self._grown(new, parent=parent),
+        )
+        self._overtime = Overtime(context, graph, self.scheduler, executor, self._attempts, self._failures)
+        self.errors = self._failures.errors
         self._unkept: dict[Key | NodeId | None, Call] = {}
         """Calls that ended well one by one, in a row: they are kept and told together. By key, if they have one."""
         self._early: list[m.Fact] = []
         """What became known at a time when no fact could be handed on."""
+        self._n_running, self.cpu_bound = 0, CpuBound()
 
     def _grown(self, ids: Sequence[NodeId], targets: tuple[NodeId, ...] = (), parent: NodeId | None = None) -> m.Grown:
         """Prepare everything for new nodes and return the fact that they are there."""
@@ -99,8 +120,14 @@ class Settling:
     def _take(self, outcomes: Sequence[Outcome]) -> list[m.Fact]:
         """Turn outcomes into facts; the many plain ones into one."""
         self._n_running -= len(outcomes)
+        for outcome in outcomes:
+            if outcome.cpu_s:
+                self.cpu_bound.add(outcome)
         facts: list[m.Fact] = []
         done: list[Call] = []
+        if self._attempts.has_left:
+            outcomes, late = self._attempts.without_left(outcomes)
+            facts += [fact for outcome, keeps in late for fact in self._overtime.late(outcome, keeps)]
         returned: list[NodeId] = []
         self._keep_rest()
         for outcome in outcomes:
@@ -112,7 +139,7 @@ class Settling:
                     outcome.error is None
                     and not outcome.has_expansion
                     and not outcome.is_announced
-                    and not outcome.is_away
+                    and not outcome.is_special
                 ):
                     done.append(outcome)
                     continue
@@ -175,7 +202,10 @@ class Settling:
         kept: list[tuple[NodeId, Key | None]] = []
         for call, miss in zip(calls, misses, strict=True):
             entry = self._entry(call.node, call, miss.call)
-            if entry is not None:
+            if entry is None:
+                self.recall.spoil()
+            else:
+                self.recall.used(entry)
                 numbers.append(call.node)
                 entries.append(entry)
             kept.append((call.node, _kept_under(entry)))
@@ -192,7 +222,7 @@ class Settling:
                 misses[at : at + len(ran)],
                 [call.duration_s for call in ran],
                 [call.key for call in ran],
-                [size_bytes(call.payload.content) if call.payload is not None else 0 for call in ran],
+                [call.payload.n_bytes if call.payload is not None else 0 for call in ran],
                 worker,
             )
             at += len(ran)
@@ -201,6 +231,8 @@ class Settling:
         number = outcome.node
         if outcome.report is not None:
             self._absorb(number, outcome)
+        if self._attempts:
+            self._attempts.judge(outcome)
         if outcome.spoiled:
             self.values.spoilt(map(self.graph.id_of, outcome.spoiled))
         if isinstance(outcome.error, ChildEnded):
@@ -208,7 +240,7 @@ class Settling:
         if outcome.lost is not None:
             return self._lost(number, self.graph.id_of(outcome.lost))
         if outcome.error is not None:
-            return self._failed(number, outcome)
+            return self._fail(number, outcome)
         if outcome.has_expansion:
             return self._expanded(number, outcome)
         return self._finished(number, outcome)
@@ -221,6 +253,7 @@ class Settling:
 
     def _lost(self, number: NodeId, producer: NodeId) -> list[m.Fact]:
         """Make a producer run again: its value is gone, or is not what the node was decided with."""
+        self.recall.replacing()
         if self.scheduler.has_value(producer):  # otherwise somebody's loss has already made it run again
             self.values.lose(producer)
             self._misses.pop(producer, None)
@@ -228,15 +261,23 @@ class Settling:
         return [m.Lost(number, producer)]
 
     def _finished(self, number: NodeId, outcome: Outcome) -> list[m.Fact]:
+        is_replaced = bool(self._failures.replaced) and number in self._failures.replaced
         node, call = self.graph.nodes[number], self._misses.pop(number, CACHE_OFF).call
         entry = self._entry(number, outcome, call)
-        if entry is not None:
+        if entry is None:
+            self.recall.spoil()
+        else:
+            self.recall.used(entry)
             self._ledger.put_many([number], [entry], [self._planner.keys.code_version(node)])
         if outcome.borrowed:
             self.values.borrowed((number, *map(self.graph.id_of, outcome.lenders)))
         self._take_value(number, outcome, entry)
-        self._announcer.finished(number, outcome, call.key)
         self._feeds.offer(number, outcome.value, self.values)
+        if is_replaced:
+            return self._failures.took_place(number)
+        self._announcer.finished(number, outcome, call.key)
+        if node._fl_policy.retries is not None or node._fl_policy.timeout is not None:
+            self._attempts.over(number)
         return [m.Done((number,))]
 
     def _take_value(self, number: NodeId, outcome: Outcome, entry: Entry | None) -> None:
@@ -271,6 +312,7 @@ class Settling:
         before = self._planner.outputs.get(number)
         self._planner.record(number, outcome.digest)
         if before is not None and before != outcome.digest:
+            self.recall.replacing()
             self._to_rekey.update(self.scheduler.dependents(number))
             self._announcer.not_deterministic(self.graph.nodes[number])
 
@@ -279,46 +321,25 @@ class Settling:
             new, children = self._expansions.add(number, outcome.expansion)
         except FlowError as error:  # too many nodes, or the node itself
             outcome.error = error
-            return self._failed(number, outcome)
+            return self._fail(number, outcome)
         self._announcer.grown(number, len(new))
         return [self._grown(new, parent=number), m.Expanded(number, children)]
 
-    def _failed(self, number: NodeId, outcome: Outcome) -> list[m.Fact]:
-        node, error = self.graph.nodes[number], outcome.error
-        if error is None:
-            raise InternalError("A job ended with neither value nor error.", {"node": number}, "Please report it.")
-        self._ledger.release(number)
-        self._misses.pop(number, None)
-        self._context.inner_calls.pop(number, None)
-        if isinstance(error, KeyboardInterrupt):
-            self._context.stop.request("interrupt")
-        if isinstance(error, KeyboardInterrupt) or (isinstance(error, RunStopped) and self._context.stop.cause):
-            self._announcer.cancelled(number)
-            return [m.Ended(number, "cancelled", has_value=False)]
-        how = node._fl_policy.on_error or self._context.settings.on_error
-        is_kept, value = kept_value(how, annotate(error, node), node)
-        self._announcer.failed(number, outcome, kept=is_kept)
-        if is_kept:
-            if self._context.around is not None:
-                self._context.around.refuse()  # failures are not stored, nor what is made of their stand-ins
-            self._planner.record(number, digest_or_none(self._context, value))
-            self.values.made(number, value, None)
-            self._feeds.offer(number, value, self.values)
-            return [m.Ended(number, "failed", has_value=True)]
-        if any(self.graph.nodes[dependent]._fl_policy.always for dependent in self.scheduler.dependents(number)):
-            self.values.made(number, failed_value(error, node), None)
-        self.errors[node] = error
-        if how == "stop" or isinstance(error, (SystemExit, GeneratorExit)):
-            self._context.stop.request("error")
-        return [m.Ended(number, "failed", has_value=False)]
+    def _fail(self, number: NodeId, outcome: Outcome) -> list[m.Fact]:
+        self.recall.spoil()
+        return self._failures.failed(number, outcome)
 
     def _child_ended(self, number: NodeId, child: NodeId) -> list[m.Fact]:
+        self.recall.spoil()
+        if number in self._failures.replaced:
+            return self._failures.not_replaced(number)
         self._ledger.release(number)
+        self._attempts.over(number)
         if self.scheduler.states[child] == "cancelled":
             self._announcer.cancelled(number)
             return [m.Ended(number, "cancelled", has_value=False)]
-        self._announcer.skipped(number, child)
-        return [m.Ended(number, "skipped", has_value=False)]
+        self._announcer.skipped(number, self.scheduler.root_of(child))
+        return [m.Ended(number, "skipped", has_value=False, because=child)]
 
 
 def _kept_under(entry: Entry | None) -> Key | None:

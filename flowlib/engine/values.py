@@ -3,6 +3,7 @@
 Invariant: a value in memory is handed to a consumer as it is only when it is immutable, or when the consumer is the last
 one and nobody else can hold a part of it; every other consumer gets a copy of its own, or is watched. A value leaves
 memory after its last consumer. What could not be loaded once is made again and not asked of the store a second time.
+Arrays that are stored leave it earlier, once those in memory take up `ARRAYS_BYTES`: their consumers map the files.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,12 @@ from flowlib.graph.node import Node
 from flowlib.ids import Digest, Key, NodeId
 from flowlib.scheduling.scheduler import Scheduler
 from flowlib.store.base import BlobLost, Entry, Payload, Store
+from flowlib.store.blobs import MAP_FROM_BYTES
+from flowlib.store.codec_arrays import is_array
 from flowlib.sweep.failed import Failed
+
+ARRAYS_BYTES = 256 * 1024 * 1024
+"""How much of stored arrays is kept in memory for consumers; a wide fan-out of them would fill it otherwise."""
 
 _NOTHING: Mapping[Node, Any] = MappingProxyType({})
 _KEPT_PAYLOADS = 1 << 17
@@ -59,6 +65,8 @@ class Values:
         self._payloads: dict[NodeId, Payload] = {}
         self._borrowed: set[NodeId] = set()
         self._lost: set[NodeId] = set()
+        self._array_bytes: dict[NodeId, int] = {}
+        self._n_array_bytes = 0
         self._expected_s: dict[str, float] = {}
 
     def __getitem__(self, number: NodeId) -> Any:
@@ -114,9 +122,21 @@ class Values:
             self._payloads.pop(number, None)
         if key is not None:
             self._keys[number] = key
-            if number not in self._targets and number not in self._lost and self._only_streamed(number):
-                return  # reductions read it from the store, so that a fan-out of any size holds a bounded number of values
+            if number not in self._targets and number not in self._lost:
+                if self._only_streamed(number):
+                    return  # reductions read it from the store, so that a fan-out of any size holds a bounded number of values
+                if type(value) not in ATOMS and is_array(value) and not self._has_room(number, value.nbytes):
+                    return
         self._live[number] = value
+
+    def _has_room(self, number: NodeId, n_bytes: int) -> bool:
+        """Say whether an array may stay in memory, and count it if so. The first one always may, whatever its size."""
+        if n_bytes >= MAP_FROM_BYTES:
+            if self._n_array_bytes >= ARRAYS_BYTES:
+                return False
+            self._array_bytes[number] = n_bytes
+            self._n_array_bytes += n_bytes
+        return True
 
     def kept(self, number: NodeId, key: Key | None) -> None:
         """Take note that a value that was made is stored by now."""
@@ -144,12 +164,14 @@ class Values:
         """Let go of values nobody will ask for. What stands for a failure stays: it could not be made again."""
         live, shared, states, payloads = self._live, self._shared, self._scheduler.states, self._payloads
         for number in numbers:
-            if states[number] != "failed":
+            if states[number] != "failed" and states[number] != "timed_out":
                 live.pop(number, None)
                 if payloads and number not in self._targets:
                     payloads.pop(number, None)
                 if shared:
                     shared.pop(number, None)
+                if self._array_bytes:
+                    self._n_array_bytes -= self._array_bytes.pop(number, 0)
 
     def fetch(self, number: NodeId) -> bool:
         """Load a target into memory; False when its stored value is lost."""
@@ -208,15 +230,21 @@ class Values:
         return [live.get(id_of(item), item) if type(item) is Node else item for item in items]
 
     def inputs(self, number: NodeId, skip: frozenset[NodeId]) -> dict[Node, Input]:
-        """Return where a job finds each of its node's inputs, `skip` left out."""
+        """Return where a job finds each of its node's inputs, `skip` left out. A node may be tried again if it fails."""
         wanted = self._graph.dependencies[number]
-        return self.inputs_from([d for d in wanted if d not in skip] if skip else wanted)
+        keeps = self._graph.nodes[number]._fl_policy.retries is not None
+        return self.inputs_from([d for d in wanted if d not in skip] if skip else wanted, keeps=keeps)
 
-    def inputs_from(self, numbers: Iterable[NodeId]) -> dict[Node, Input]:
-        """Return where a job finds the values of some nodes."""
+    def inputs_from(self, numbers: Iterable[NodeId], *, keeps: bool = False) -> dict[Node, Input]:
+        """Return where a job finds the values of some nodes.
+
+        Args:
+            numbers: The nodes.
+            keeps: Whether what is nowhere else stays here, because the job may have to be done again.
+        """
         nodes, live, payloads = self._graph.nodes, self._live, self._payloads
         return {
-            nodes[number]: payloads[number] if number in payloads and number not in live else self._input(number)
+            nodes[number]: payloads[number] if number in payloads and number not in live else self._input(number, keeps)
             for number in numbers
         }
 
@@ -227,7 +255,7 @@ class Values:
             self._expected_s[task] = stats.mean_s if stats is not None else _UNKNOWN_S
         return self._expected_s[task]
 
-    def _input(self, number: NodeId) -> Input:
+    def _input(self, number: NodeId, keeps: bool) -> Input:
         key = self._keys.get(number)
         if number not in self._live:
             return Stored(key, self._outputs.get(number)) if key is not None else Given(self._stand_in(number))
@@ -235,7 +263,7 @@ class Values:
         is_last = self._scheduler.consumers_left(number) <= 1 and number not in self._targets
         if is_immutable(value):
             return Given(value)
-        if is_last and number not in self._borrowed:
+        if is_last and number not in self._borrowed and not (keeps and key is None):
             self.drop(
                 (number,)
             )  # it is the consumer's now; who needs it again, after a loss, must not get it as it is then

@@ -45,6 +45,14 @@ Input = Stored | Given | Shared | Payload
 """A bare payload is an input in the store whose few bytes were kept when it was decided: nothing is looked up again."""
 
 
+@attrs.define(eq=False)
+class Stopwatch:
+    """Tells the engine when an attempt whose time is limited began. Its executor sets it, in any thread."""
+
+    began_at: float | None = None
+    """On the monotonic clock; None while the job waits for a worker."""
+
+
 @attrs.frozen(kw_only=True)
 class Job:
     """One call to make."""
@@ -68,6 +76,10 @@ class Job:
     """An earlier result to compare with, when the task has an equality policy."""
     stream: Callable[[], Any] | None = None
     """Makes the value instead of calling the task: for a reduction that has been fed already."""
+    attempt: int = 1
+    """Which attempt at its node it is; the outcome has to say the same."""
+    stopwatch: Stopwatch | None = None
+    """To be set when the job begins; None when nobody asks."""
     assembles: bool = False
     """Whether the value is `args[0]` with values in the places of its nodes: what a task returned, spliced in."""
 
@@ -135,17 +147,31 @@ class Outcome:
     """What runs inside the call did, if that was in another process."""
     is_away: bool = False
     """Whether the value was made in another process and is in the store only."""
+    is_special: bool = False
+    """Whether it is away, or has a report: no plain call."""
     duration_s: float = 0.0
     cpu_s: float = 0.0
     """Processor seconds; 0 where they are not measured."""
     peak_bytes: int = 0
     """The most memory that the process held; 0 where it is not measured."""
     worker: str = ""
+    attempt: int = 1
+    """That of the job."""
+    limit: str = ""
+    """Which limit of its timeout the call went over: `run`, `queue` or `total`; empty for every other end."""
 
     def __init__(
         self, node: NodeId, error: BaseException | None = None, duration_s: float = 0.0, worker: str = ""
     ) -> None:
         self.node, self.error, self.duration_s, self.worker = node, error, duration_s, worker
+
+    @classmethod
+    def of(cls, job: Job, error: BaseException | None = None) -> "Outcome":
+        """Return the outcome of a job, which tells of the same attempt."""
+        outcome = cls(job.node, error)
+        if job.attempt > 1:
+            outcome.attempt = job.attempt
+        return outcome
 
 
 class Call(Outcome):
@@ -287,6 +313,9 @@ class Executor(Protocol):
 
     def kill(self, node: NodeId, error: BaseException) -> bool:
         """End the job of a node now; its outcome comes out of collect with this error. False if this executor cannot."""
+
+    def replace_worker(self) -> None:
+        """Take one more job at once, in the place of one that cannot be ended and may never come back."""
 
     def wake(self) -> None:
         """Make a waiting `collect` return now. May be called from a signal handler."""

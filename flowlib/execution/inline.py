@@ -84,8 +84,11 @@ class InlineExecutor:
         self._outcomes.extend(batch.take_done())
 
     def kill(self, node: NodeId, error: BaseException) -> bool:
-        """Return False: what runs in this process cannot be ended from outside."""
+        """Return False: whoever asks is not in the thread of the job, which alone could end it."""
         return False
+
+    def replace_worker(self) -> None:
+        """Nothing to do: no job goes on while others are asked for."""
 
     def wake(self) -> None:
         """Make a waiting `collect` return."""

@@ -16,13 +16,17 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from flowlib.execution.proctree import end_family
+from flowlib.clock import SystemClock
+from flowlib.execution.proctree import Process, end_family, family, processes
 from flowlib.execution.workers import Death, Errand, WorkerProcess, nameless_file
 
 GRACE_S = 0.5
 """How long a process that is told to end may clean up before it is killed with all its children."""
+
+MEMORY_LOOK_S = 0.05
+"""How often workers with a limit of memory are looked at."""
 
 _BOOT = "import sys; sys.path[:] = {path!r}; from flowlib.execution.nursery import main; main({control})"
 
@@ -42,7 +46,8 @@ class Pool:
         self._wake_in, self._wake_out = -1, -1
         self._places: dict[str, tuple[int, int]] = {}
         self._is_lost = False
-        self._reason: object = None
+        self._marks: dict[str, object] = {}
+        self._clock, self._looked_at = SystemClock(), 0.0
         self._nursery: subprocess.Popen[bytes] | None = None
 
     # ---- what runs ask for
@@ -86,11 +91,16 @@ class Pool:
         with self._lock:
             self._tell(f"{'removed' if is_removed else 'files'} {directory}")
 
-    def renew(self, reason: object) -> None:
-        """End the workers that are idle, and the others when they have done what they are at, if the reason is a new one."""
+    def renew(self, marks: Mapping[str, object]) -> None:
+        """Let go of workers that are out of date: the idle ones now, the others when they have done what they are at.
+
+        Args:
+            marks: What workers have taken on when they were made or since (where output goes, files of modules), with what
+                tells an old one from a new one.
+        """
         with self._lock:
-            before, self._reason = self._reason, reason
-            if before == reason or self._control is None:
+            before, self._marks = self._marks, {**self._marks, **marks}
+            if self._control is None or all(before.get(name, mark) == mark for name, mark in marks.items()):
                 return
             self._tell("place", [1, 2])
             for worker in self._workers.values():
@@ -193,7 +203,7 @@ class Pool:
         self._lose()
 
     def _serve_once(self, selector: selectors.DefaultSelector) -> None:
-        for key, mask in selector.select():
+        for key, mask in selector.select(self._patience_s()):
             if key.fileobj == self._wake_in:
                 with contextlib.suppress(OSError):
                     os.read(self._wake_in, 65536)
@@ -202,7 +212,33 @@ class Pool:
             elif not self._is_lost:
                 self._attend(key.data, mask)
         if not self._is_lost:
+            self._look_at_memory()
             self._hand_out()
+
+    def _patience_s(self) -> float | None:
+        """Return how long to wait at most: for ever if no worker has a limit of memory."""
+        is_any = any(w.errand is not None and w.errand.cap_bytes is not None for w in self._workers.values())
+        return MEMORY_LOOK_S if is_any else None
+
+    def _look_at_memory(self) -> None:
+        """End workers that hold more than what they are at may hold."""
+        now = self._clock.monotonic()
+        if now - self._looked_at < MEMORY_LOOK_S / 2:
+            return
+        self._looked_at = now
+        table: dict[int, Process] = {}
+        for worker in self._workers.values():
+            cap_bytes = None if worker.errand is None or worker.is_ending else worker.errand.cap_bytes
+            if cap_bytes is None or worker.errand is None or not worker.pid:
+                continue
+            table = table or processes()
+            held_bytes = sum(process.memory_bytes for process in family(worker.pid, table))
+            worker.peak_bytes = max(worker.peak_bytes, held_bytes)
+            if held_bytes > cap_bytes:
+                worker.errand.exceeded(held_bytes, worker.journal)
+                with self._lock:
+                    worker.is_ending = True
+                    self._tell(f"end {worker.pid} 0")
 
     def _hand_out(self) -> None:
         """Give queued errands to idle workers, making workers as far as runs allow."""
@@ -222,7 +258,7 @@ class Pool:
                     continue
                 errand = self._queue.popleft()
                 idle.errand = errand
-            message = errand.message(idle.known)
+            message = errand.message(idle.known, idle.name)
             if message is None:
                 idle.errand = None
                 continue
@@ -344,33 +380,3 @@ class Pool:
         if self._nursery is not None:
             with contextlib.suppress(OSError, subprocess.TimeoutExpired):
                 self._nursery.wait(1.0)
-
-
-class _Shared:
-    """The pool of this process: warm workers are worth it because all runs share them."""
-
-    def __init__(self) -> None:
-        self.pool: Pool | None = None
-        self.lock = threading.Lock()
-
-
-_shared = _Shared()
-
-
-def shared_pool() -> Pool:
-    """Return the pool of this process."""
-    with _shared.lock:
-        if _shared.pool is None:
-            _shared.pool = Pool()
-        return _shared.pool
-
-
-def _forget() -> None:
-    """A child of a fork has none of this: its parent's workers must not take it for the parent."""
-    pool, _shared.pool, _shared.lock = _shared.pool, None, threading.Lock()
-    if pool is not None:
-        pool.abandon()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)

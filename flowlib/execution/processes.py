@@ -9,7 +9,6 @@ calls that had not begun are queued again.
 """
 
 import contextlib
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -17,20 +16,17 @@ from typing import Any
 
 import attrs
 
-from flowlib.errors import CannotSend, WorkerDied
 from flowlib.execution.base import Batch, Call, Job, Outcome
-from flowlib.execution.parcel import Again, Packer, Parcel
-from flowlib.execution.pool import Pool, shared_pool
-from flowlib.execution.serving import answers_in
+from flowlib.execution.errands import BatchErrand, JobErrand
+from flowlib.execution.parcel import Packer, Parcel
+from flowlib.execution.pool import Pool
 from flowlib.execution.spill import SpillDirectory, spill_directory
 from flowlib.execution.threads import outcomes_of
-from flowlib.execution.wire import Terms, Wants
+from flowlib.execution.warm import shared_pool
+from flowlib.execution.wire import Terms
 from flowlib.execution.worker import Worker
-from flowlib.execution.workers import Death
+from flowlib.execution.workers import Errand
 from flowlib.ids import Key, NodeId
-
-_MOST_TIMES = 5
-"""How often one job is packed anew because something was missing, or because its worker was ended with the nursery."""
 
 
 class ProcessExecutor:
@@ -81,7 +77,7 @@ class ProcessExecutor:
 
     def submit(self, job: Job) -> None:
         """Pack a job and queue it for any worker."""
-        self.send(_JobErrand(self, job))
+        self.send(JobErrand(self, job))
 
     def submit_batch(self, batch: Batch, n_times: int = 0) -> None:
         """Queue quick calls; what a worker has not taken can be taken back."""
@@ -92,7 +88,7 @@ class ProcessExecutor:
                     call.error = refused
                     self.outbox.put(call)
         if batch.waiting:
-            self.processes.put(_BatchErrand(self, batch, n_times))
+            self.processes.put(BatchErrand(self, batch, n_times))
 
     def perform_batch(self, batch: Batch) -> None:
         """Make the calls of a batch one after the other; they are in its `done` then."""
@@ -135,6 +131,9 @@ class ProcessExecutor:
 
         return self.processes.end(is_at)
 
+    def replace_worker(self) -> None:
+        """Nothing to do: whatever runs in a process can be ended."""
+
     def wake(self) -> None:
         """Make a waiting `collect` return."""
         self.outbox.put(None)
@@ -154,7 +153,7 @@ class ProcessExecutor:
 
     # ---- errands
 
-    def send(self, errand: "_JobErrand") -> None:
+    def send(self, errand: JobErrand) -> None:
         """Pack an errand's job and queue it; its outcome comes out at once if that is not possible."""
         packed = self.packer.pack(errand.job)
         if isinstance(packed, Outcome):
@@ -163,8 +162,13 @@ class ProcessExecutor:
         errand.parcel = packed
         self.processes.put(errand)
 
-    def requeue(self, errand: Any) -> None:
-        """Queue an errand again before others, because its worker is gone and it is not to blame."""
+    def start(self, job: Job) -> None:
+        """Note that a job begins."""
+        if job.stopwatch is not None:
+            job.stopwatch.began_at = self._worker.clock.monotonic()
+
+    def queue(self, errand: Errand) -> None:
+        """Queue an errand before others: its worker is gone and it is not to blame, or it goes on with a batch."""
         if not self._is_closed:
             self.processes.put(errand, first=True)
 
@@ -190,249 +194,3 @@ class ProcessExecutor:
         except Exception as error:
             return error
         return None
-
-
-class _JobErrand:
-    """One job on its way."""
-
-    def __init__(self, executor: ProcessExecutor, job: Job) -> None:
-        self.executor, self.job = executor, job
-        self.parcel: Parcel | None = None
-        self.n_times = 0
-        self._error: BaseException | None = None
-
-        self._waits: list[Any] = []
-
-    is_empty = True
-
-    def has(self, node: NodeId) -> bool:
-        """Whether this is the job of a node."""
-        return self.job.node == node
-
-    def take_out(self, node: NodeId, error: BaseException) -> None:
-        """End the job before it has begun."""
-        self.executor.outbox.put(Outcome(node, error))
-
-    def condemn(self, node: NodeId, error: BaseException) -> bool:
-        """Note what its outcome is to be, if this is the job of a node."""
-        if not self.has(node):
-            return False
-        self._error = error
-        return True
-
-    def message(self, known: set[str]) -> tuple[bytes, bool] | None:
-        """Return the parcel's message for a worker."""
-        assert self.parcel is not None
-        message = self.parcel.message(() if self.n_times else known)
-        known.update(self.parcel.needs)
-        return message, False
-
-    def noted(self, wait: bytes, journal: int) -> bool:
-        """Take note that something inside the task waits, or waits no more; return which."""
-        return _note(self.executor, self.job, pickle.loads(wait), self._waits)
-
-    def answered(self, answer: bytes, journal: int) -> None:
-        """Hand the answer to the thread of the run."""
-        _forget(self.executor, self.job, self._waits)
-        if self._error is not None:  # it ended while it was to be ended: what was said goes
-            self.executor.outbox.put(Outcome(self.job.node, self._error))
-        else:
-            self.executor.outbox.put(_Answer(lambda: self._unpack(answer)))
-
-    def died(self, death: Death, journal: int) -> None:
-        """End the job with its worker, unless that died for another reason."""
-        _forget(self.executor, self.job, self._waits)
-        if self._error is None and death.is_ours and self.n_times < _MOST_TIMES:
-            self.n_times += 1
-            self.executor.requeue(self)
-            return
-        outcome = Outcome(self.job.node, self._error or died(self.job, death))
-        outcome.peak_bytes = death.peak_bytes
-        self.executor.outbox.put(outcome)
-
-    def _unpack(self, answer: bytes) -> list[Outcome]:
-        parcel = self.parcel
-        assert parcel is not None
-        try:
-            outcome = self.executor.packer.unpack(self.job, answer)
-        except Again:
-            self.n_times += 1
-            if self.n_times < _MOST_TIMES:
-                self.executor.send(self)
-                return []
-            outcome = Outcome(self.job.node, cannot_get_there(self.job))
-        self.executor.release(parcel)
-        return [outcome]
-
-
-class _BatchErrand:
-    """Quick calls on their way; jobs among them go one by one."""
-
-    def __init__(self, executor: ProcessExecutor, batch: Batch, n_times: int = 0) -> None:
-        self.executor, self.batch, self.n_times = executor, batch, n_times
-        self._sent: list[Call] = []
-        self._job: _JobErrand | None = None
-        self._errors: dict[NodeId, BaseException] = {}
-        self._waits: list[Any] = []
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is left to do."""
-        return not self.batch.waiting
-
-    def has(self, node: NodeId) -> bool:
-        """Whether a node's call has not been begun."""
-        return any(call.node == node for call in tuple(self.batch.waiting))
-
-    def take_out(self, node: NodeId, error: BaseException) -> None:
-        """End a call before it has begun."""
-        for call in tuple(self.batch.waiting):
-            if call.node == node:
-                with contextlib.suppress(ValueError):
-                    self.batch.waiting.remove(call)
-                    self.executor.outbox.put(Outcome(node, error))
-
-    def condemn(self, node: NodeId, error: BaseException) -> bool:
-        """Note what the outcome of a call that was sent is to be."""
-        if self._job is not None and self._job.condemn(node, error):
-            return True
-        if not any(call.node == node for call in self._sent):
-            return False
-        self._errors[node] = error
-        return True
-
-    def message(self, known: set[str]) -> tuple[bytes, bool] | None:
-        """Take calls off the batch for a worker: all up to the first job, or that job."""
-        self.batch.is_begun = True
-        calls: list[Call] = []
-        waiting = self.batch.waiting
-        while waiting:
-            try:
-                call = waiting.popleft()
-            except IndexError:  # taken back this very moment
-                break
-            if isinstance(call, Job):
-                if calls:
-                    waiting.appendleft(call)
-                    break
-                self._give_back(call)
-                return None
-            calls.append(call)
-        if waiting:
-            self.executor.processes.put(_BatchErrand(self.executor, self.batch), first=True)
-        if not calls:
-            return None
-        self._sent = calls
-        parcel = self.executor.packer.pack_calls(calls)
-        message = parcel.message(() if self.n_times else known)
-        known.update(parcel.needs)
-        return message, True
-
-    def _give_back(self, job: Job) -> None:
-        """Let the thread of the run pack a job: that may run the user's code."""
-        if self.batch.waiting:
-            self.executor.processes.put(_BatchErrand(self.executor, self.batch), first=True)
-        self.executor.outbox.put(_Answer(lambda: self._submit(job)))
-
-    def _submit(self, job: Job) -> list[Outcome]:
-        self.executor.submit(job)
-        return []
-
-    def noted(self, wait: bytes, journal: int) -> bool:
-        """Take note that something inside a call waits, or waits no more; return which."""
-        told = pickle.loads(wait)
-        waiting = next((call for call in self._sent if call.key in told[1]), self._sent[0])
-        return _note(self.executor, waiting, told, self._waits)
-
-    def answered(self, answer: bytes, journal: int) -> None:
-        """Hand the answers of all calls to the thread of the run."""
-        _forget(self.executor, self._sent[0], self._waits)
-        answers = answers_in(journal)
-        calls, self._sent = self._sent, []
-        self.executor.outbox.put(_Answer(lambda: self._unpack(calls, answers)))
-
-    def died(self, death: Death, journal: int) -> None:
-        """Let the call that was running end with its worker; queue again what had not begun."""
-        _forget(self.executor, self._sent[0], self._waits)
-        answers = answers_in(journal)
-        calls, self._sent = self._sent, []
-        ended, left = calls[: len(answers)], calls[len(answers) :]
-        if ended:
-            self.executor.outbox.put(_Answer(lambda: self._unpack(ended, answers)))
-        innocents: list[Call] = []
-        is_charged = death.is_ours
-        for call in left:
-            error = self._errors.get(call.node)
-            if error is None and not is_charged:
-                error, is_charged = died(call, death), True
-            if error is None:
-                innocents.append(call)
-            else:
-                call.error, call.peak_bytes = error, death.peak_bytes
-                self.executor.outbox.put(call)
-        if innocents:
-            self.executor.requeue(_BatchErrand(self.executor, Batch(list(innocents))))
-
-    def _unpack(self, calls: list[Call], answers: list[bytes]) -> list[Outcome]:
-        packer = self.executor.packer
-        found = [pickle.loads(answer) for answer in answers]
-        if found and isinstance(found[0], Wants):
-            return self._send_again(calls, found[0])
-        ended: list[Outcome] = []
-        for call, done in zip(calls, found, strict=False):
-            packer.settle(call, done, call)
-            if call.node in self._errors:
-                call.error = self._errors[call.node]
-            ended.append(call)
-        return ended
-
-    def _send_again(self, calls: list[Call], wants: Wants) -> list[Outcome]:
-        if self.n_times + 1 >= _MOST_TIMES:
-            for call in calls:
-                call.error = cannot_get_there(call)
-            return list(calls)
-        for call in calls:
-            self.executor.packer.note(call, wants)
-        self.executor.submit_batch(Batch(list(calls)), self.n_times + 1)
-        return []
-
-
-class _Answer:
-    """What a worker said, to be unpacked in the thread of the run."""
-
-    def __init__(self, unpack: Callable[[], list[Outcome]]) -> None:
-        self.take_done = unpack
-
-
-def _note(executor: ProcessExecutor, call: Job | Call, wait: Any, waits: list[Any]) -> bool:
-    begins, chain, key = wait
-    if begins:
-        waits.append((chain, key))
-    elif (chain, key) in waits:
-        waits.remove((chain, key))
-    return executor.note_wait(call, wait)
-
-
-def _forget(executor: ProcessExecutor, call: Job | Call, waits: list[Any]) -> None:
-    """End the waits of a call that has ended with them."""
-    while waits:
-        executor.note_wait(call, (False, *waits.pop()))
-
-
-def died(job: Job | Call, death: Death) -> WorkerDied:
-    """Return the error of a job whose worker died."""
-    return WorkerDied(
-        task=job.task.name,
-        signal_number=death.signal_number,
-        exit_code=death.exit_code,
-        peak_bytes=death.peak_bytes,
-    )
-
-
-def cannot_get_there(job: Job | Call) -> CannotSend:
-    """Return the error of a job for which a worker kept asking for more."""
-    return CannotSend(
-        f"Task {job.task.name!r} cannot run in another process: what it needs does not get there.",
-        {},
-        'Define what it uses in a module that can be imported, or give the task executor="threads".',
-    )

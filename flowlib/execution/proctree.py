@@ -74,10 +74,10 @@ def family(pid: int, table: dict[int, Process] | None = None) -> list[Process]:
     return [table[one] for one in found if one in table]
 
 
-def memory_bytes(pid: int) -> int:
-    """Return what a process holds in memory; 0 if it has ended. Cost: 15 us."""
-    found = _read(str(pid))
-    return 0 if found is None else found.memory_bytes
+def forget_peak() -> None:
+    """Let the peak of this process be what it holds now, where the system can do that."""
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
 
 
 def peak_bytes(pid: int) -> int:

@@ -18,8 +18,9 @@ from typing import Any
 
 from flowlib.clock import n_times_given_up
 from flowlib.execution.base import Batch, Call, Job
-from flowlib.execution.worker import Worker, finish, has_nodes, perform_in, refuse_generator, running_job
+from flowlib.execution.worker import Worker, has_nodes, perform_in, refuse_generator, running_job
 from flowlib.graph.args import ATOMS
+from flowlib.graph.coroutine import finish
 from flowlib.ids import Key
 
 _SMALL = 4096
@@ -27,6 +28,10 @@ _SMALL = 4096
 
 PATIENCE_S = 0.02
 """How long the thread of an engine works at a batch before the engine looks after everything else."""
+
+
+MEASURED_FROM_S = 0.001
+"""Calls that take less are not asked for processor seconds: reading them costs as much as a call."""
 
 
 class Unbegun:
@@ -71,6 +76,7 @@ def perform_batch(batch: Batch, worker: Worker, context: Context, until: float =
 def _perform_waiting(batch: Batch, worker: Worker, context: Context, until: float) -> None:
     inside = context.copy().run(worker.call_quick, copy_context)
     now, next_call, ended, made = worker.clock.monotonic, batch.waiting.popleft, batch.done.append, batch.made
+    cpu, cpu_before = worker.clock.cpu, worker.clock.cpu()
     thread = threading.current_thread()
     is_main = thread is threading.main_thread()
     began = now()
@@ -88,17 +94,16 @@ def _perform_waiting(batch: Batch, worker: Worker, context: Context, until: floa
         else:
             call.worker = thread.name
             try:
-                if is_main:  # where a second Ctrl-C may strike, but only while the user's code runs
-                    call.value = worker.call_quick(partial(inside.copy().run, _make, call))
-                else:
-                    call.value = inside.copy().run(_make, call)
+                call.value = _make_in_main(call, worker, inside) if is_main else inside.copy().run(_make, call)
             except BaseException as error:  # user code may raise anything, KeyboardInterrupt and SystemExit included
                 call.error = error
                 if until < math.inf and isinstance(error, KeyboardInterrupt):
                     until = -math.inf
             call.duration_s = -began + (began := now())
+            if call.duration_s >= MEASURED_FROM_S:
+                call.cpu_s = -cpu_before + (cpu_before := cpu())
             if call.error is None and (call.wants_digest or type(call.value) not in ATOMS):
-                inside.copy().run(_look_at, call, worker)
+                _look_at(call, worker, inside)
                 began = now()  # what becomes of a result is no part of the next call
             if made is not None and call.source is not None and _leads(call):
                 made[call.source] = call.value
@@ -124,7 +129,20 @@ def _make(call: Call) -> Any:
     return value if type(value) in ATOMS else finish(value)
 
 
-def _look_at(call: Call, worker: Worker) -> None:
+def _make_in_main(call: Call, worker: Worker, inside: Context) -> Any:
+    """Make a call where a second Ctrl-C may strike, but only while the user's code runs."""
+    return worker.call_quick(partial(inside.copy().run, _make, call))
+
+
+def _look_at(call: Call, worker: Worker, inside: Context) -> None:
+    """See to a result, in a context of its own where something of the user's may run: in a scalar there is nothing."""
+    if type(call.value) in ATOMS:
+        _keep(call, worker)
+    else:
+        inside.copy().run(_keep, call, worker)
+
+
+def _keep(call: Call, worker: Worker) -> None:
     """Do with a result what `Worker` does: nodes in it make the graph grow, else it is digested and encoded."""
     try:
         value = call.value

@@ -13,10 +13,9 @@ import importlib
 import linecache
 import os
 import pickle
-import resource
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,10 @@ from flowlib.execution.base import Batch, Call, Job, Outcome
 from flowlib.execution.pickling import Spill, dump_home, dump_nodes, load, load_nodes
 from flowlib.execution.quick import perform_batch
 from flowlib.execution.roundtrip import pack_error
+from flowlib.execution.spent import Spent, measured
 from flowlib.execution.spill import SpillDirectory
 from flowlib.execution.standins import put, stand_in_for
-from flowlib.execution.wire import Body, Done, Goods, Place, Proof, Row, Terms, Wants
+from flowlib.execution.wire import Body, Done, Goods, Place, Proof, QuickDone, Row, Terms, Wants
 from flowlib.execution.worker import Worker
 from flowlib.graph.args import ATOMS
 from flowlib.hashing.identity import Identity
@@ -124,11 +124,20 @@ class Remote:
             call.keep, call.keywords = row.keep, None if row.keywords is None else dict(row.keywords)
             calls.append(call)
 
-        def answer(call: Any) -> None:
-            done = self._answer(held, loaded_of[call.node], call, call, _Spent())
+        def answer(call: Any, spent: Spent | None = None) -> None:
+            quick = self._quick_answer(held, loaded_of[call.node], call) if spent is None else None
+            if quick is not None:
+                note(pickle.dumps(quick, protocol=5))
+                return
+            done = self._answer(held, loaded_of[call.node], call, call, spent or Spent(call.cpu_s))
             note(pickle.dumps(done, protocol=5))
 
         batch = Batch(calls)
+        if len(calls) == 1:  # alone, it has the process to itself
+            with measured() as spent:
+                perform_batch(batch, held.worker, copy_context())
+            answer(calls[0], spent)
+            return
         batch.done = _Told(answer)  # type: ignore[assignment]
         perform_batch(batch, held.worker, copy_context())
 
@@ -213,6 +222,20 @@ class Remote:
             self._asked.clear()
             raise _Wanting(Wants(names=names)) from error
 
+    def _quick_answer(self, held: _Held, loaded: _Loaded, call: Call) -> QuickDone | None:
+        """Return the answer to a call that gave a small scalar and did nothing else; None for all others."""
+        payload = call.payload
+        is_plain = call.error is None and not call.has_expansion and not call.not_kept and not call.flags
+        if not is_plain or not _is_scalar(call.value) or not loaded.is_proven:
+            return None
+        if held.terms.inside is not None and held.terms.inside.is_open:
+            return None
+        if payload is None:
+            return (call.value, call.digest, None, None, call.duration_s, call.cpu_s)
+        if payload.inline is None:
+            return None
+        return (call.value, call.digest, payload.codec, payload.inline, call.duration_s, call.cpu_s, payload.content)
+
     # ---- one call
 
     def _call(self, held: _Held, loaded: _Loaded, body: Body) -> Done:
@@ -242,7 +265,7 @@ class Remote:
             wants_digest=body.wants_digest,
             previous=body.previous,
         )
-        with _measured() as spent:
+        with measured() as spent:
             outcome = held.worker.perform(job)
         return self._answer(held, loaded, job, outcome, spent)
 
@@ -264,9 +287,11 @@ class Remote:
             self._raise_asked(error)
             raise _InputLost(position) from error
 
-    def _answer(self, held: _Held, loaded: _Loaded, job: Job | Call, outcome: Outcome, spent: "_Spent") -> Done:
+    def _answer(self, held: _Held, loaded: _Loaded, job: Job | Call, outcome: Outcome, spent: Spent) -> Done:
         done = self._answer_without_report(held, loaded, job, outcome, spent)
-        report = None if held.terms.inside is None else held.terms.inside.take_report(job.node)
+        report = (
+            None if held.terms.inside is None else held.terms.inside.take_report(job.node, has_key=job.key is not None)
+        )
         if report is None:
             return done
         try:
@@ -276,7 +301,7 @@ class Remote:
             return attrs.evolve(done, payload=None, not_kept=not_kept) if done.payload is not None else done
 
     def _answer_without_report(
-        self, held: _Held, loaded: _Loaded, job: Job | Call, outcome: Outcome, spent: "_Spent"
+        self, held: _Held, loaded: _Loaded, job: Job | Call, outcome: Outcome, spent: Spent
     ) -> Done:
         done = Done(
             node=job.node,
@@ -370,28 +395,3 @@ class _InputLost(Exception):
     def __init__(self, position: int) -> None:
         super().__init__()
         self.position = position
-
-
-@attrs.define
-class _Spent:
-    cpu_s: float = 0.0
-    peak_bytes: int = 0
-
-
-@contextlib.contextmanager
-def _measured() -> Iterator[_Spent]:
-    """Measure what the block takes of this process and of those it waits for."""
-    spent = _Spent()
-    before = _cpu_s()
-    try:
-        yield spent
-    finally:
-        spent.cpu_s = _cpu_s() - before
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        spent.peak_bytes = peak if sys.platform == "darwin" else peak * 1024
-
-
-def _cpu_s() -> float:
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    others = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + others.ru_utime + others.ru_stime

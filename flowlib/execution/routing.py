@@ -55,6 +55,9 @@ class RoutedExecutor:
         waiting = tuple(batch.waiting)
         if not waiting:
             return
+        if not self._is_away and Job not in set(map(type, waiting)):  # the thousands of quick calls of most runs
+            self._home.submit_batch(batch)
+            return
         away = [work for work in waiting if self._goes_away(work)]
         if not away:
             self._home.submit_batch(batch)
@@ -84,8 +87,12 @@ class RoutedExecutor:
         return self._home.take_over(key)
 
     def kill(self, node: NodeId, error: BaseException) -> bool:
-        """End the job of a node, if it is in a process."""
-        return self._made is not None and self._made.kill(node, error)
+        """End the job of a node, if it is in a process or a coroutine."""
+        return (self._made is not None and self._made.kill(node, error)) or self._home.kill(node, error)
+
+    def replace_worker(self) -> None:
+        """Let the threads take one more job."""
+        self._home.replace_worker()
 
     def wake(self) -> None:
         """Make a waiting `collect` return."""

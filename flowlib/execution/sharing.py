@@ -142,12 +142,18 @@ class _Lent:
 class Watch:
     """Remembers what was lent to a job, to tell afterwards whether the task changed it.
 
+    Args:
+        digest: Digests a value.
+        copies_all: Whether what is too large to be copied is copied all the same: a job that may be tried again must find
+            its inputs as they were.
+
     Attributes:
         has_lent: Whether the job was given anything that others hold, too.
         owners: The nodes whose values those are.
     """
 
-    def __init__(self, digest: Callable[[Any], Digest]) -> None:
+    def __init__(self, digest: Callable[[Any], Digest], *, copies_all: bool = False) -> None:
+        self._copies_all = copies_all
         self.has_lent = False
         self.owners: tuple[Node, ...] = ()
         self._digest = digest
@@ -162,7 +168,7 @@ class Watch:
             known: The value's digest, if somebody knows it.
             owner: The node whose value it is.
         """
-        is_small = known is not None and size_bytes(known) <= COPY_LIMIT
+        is_small = self._copies_all or (known is not None and size_bytes(known) <= COPY_LIMIT)
         copied, is_private = private_copy(value, whatever_size=is_small)
         if is_private:
             return copied

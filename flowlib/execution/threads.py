@@ -172,8 +172,12 @@ class ThreadExecutor:
         return self._unbegun.take_over(key) or self._take_and_perform(lambda job, executor: _has_key(job, key))
 
     def kill(self, node: NodeId, error: BaseException) -> bool:
-        """Return False: what runs in this process cannot be ended from outside."""
-        return False
+        """Cancel a job that is a coroutine; False for every other, since a thread cannot be stopped."""
+        return self._worker.coroutines.cancel(node, error)
+
+    def replace_worker(self) -> None:
+        """Let the pool start one more thread."""
+        self.pool.n_threads += 1
 
     def wake(self) -> None:
         """Make a waiting `collect` return."""

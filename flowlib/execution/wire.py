@@ -25,13 +25,17 @@ class Place:
 class Inside(Protocol):
     """Stands for the run in a process that works for it."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether any task has run something inside yet."""
+
     def begin(self, tell: Callable[[Any], None]) -> None:
         """Take note of how to tell the run that something waits: (begins, chain of keys, key)."""
 
     def call(self, fn: Callable[[], Any]) -> Any:
         """Call a function so that runs inside it know where they are."""
 
-    def take_report(self, node: NodeId) -> Any:
+    def take_report(self, node: NodeId, *, has_key: bool) -> Any:
         """Return what the runs inside a task did; None if there was none."""
 
 
@@ -125,6 +129,11 @@ class Done:
     cpu_s: float = 0.0
     peak_bytes: int = 0
     worker: str = ""
+
+
+QuickDone = tuple[Any, ...]
+"""What became of a quick call that gave a small scalar: (value, digest, codec, inline bytes, seconds, processor seconds) and,
+if there is a payload, the digest of those bytes. A plain tuple, because it is made and read for every one of thousands."""
 
 
 @attrs.frozen(kw_only=True)

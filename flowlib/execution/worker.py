@@ -16,6 +16,7 @@ import attrs
 from flowlib.clock import Clock
 from flowlib.errors import FlowError, InputMutated, TaskMisused, Undigestible
 from flowlib.execution.base import Given, Input, Job, Outcome, Shared, Stored
+from flowlib.execution.coroutines import Coroutines, OverTime
 from flowlib.execution.sharing import Watch, is_immutable, is_large, is_read_once, loose_parts, private_copy
 from flowlib.graph.args import ATOMS, children, nodes_in, replace
 from flowlib.graph.node import Node
@@ -76,6 +77,8 @@ class Worker:
     """The same for what takes no time."""
     strict: bool = False
     """Whether every mutable input is digested after use, a task's own copies included."""
+    coroutines: Coroutines = attrs.field(factory=Coroutines)
+    """The jobs that are coroutines, which can be cancelled."""
     owns_arguments: bool = False
     """Whether nobody else holds what is in a job's arguments, because they came from another process."""
     first_digests: dict[int, tuple[Any, Digest]] = attrs.field(factory=dict)
@@ -83,25 +86,33 @@ class Worker:
 
     def perform(self, job: Job) -> Outcome:
         """Run a job and return what became of it."""
-        outcome = Outcome(node=job.node, worker=threading.current_thread().name)
+        outcome = Outcome.of(job)
+        outcome.worker = threading.current_thread().name
         try:
             self._perform(job, outcome)
         except _InputLost as lost:
             outcome.lost = lost.node
+        except OverTime as over:
+            outcome.error, outcome.limit = over.error, "run"
         except BaseException as error:  # user code may raise anything, KeyboardInterrupt and SystemExit included
             outcome.error = error
+        if (cause := self.coroutines.take_error(job.node)) is not None:
+            outcome.error = cause
         return outcome
 
     def _perform(self, job: Job, outcome: Outcome) -> None:
-        watch = Watch(self.identity.digest)
+        watch = Watch(self.identity.digest, copies_all=job.policy.retries is not None)
         token = running_job.set(job)
         try:
             make = self._maker(job, watch)
-            started = self.clock.monotonic()
+            started, cpu_before = self.clock.monotonic(), self.clock.cpu()
+            if job.stopwatch is not None:
+                job.stopwatch.began_at = started
             try:
                 value = self.call_in_run(make)
             finally:
                 outcome.duration_s = self.clock.monotonic() - started
+                outcome.cpu_s = self.clock.cpu() - cpu_before
                 spoiled = watch.changed()
                 outcome.spoiled = tuple([lent.owner for lent in spoiled if lent.owner is not None])
             if spoiled:
@@ -220,7 +231,8 @@ class Worker:
         def call() -> Any:
             what = f"Input of task {job.task.name!r} was refused by check_in."
             _check(job.policy.check_in, positional, keywords, what)
-            return finish(job.task.fn(*positional, **keywords))
+            result = job.task.fn(*positional, **keywords)
+            return self.coroutines.finish(result, job) if inspect.iscoroutine(result) else result
 
         return call
 
@@ -323,35 +335,13 @@ def perform_in(context: Context, worker: Worker, job: Job) -> Outcome:
     try:
         return context.copy().run(worker.perform, job)
     except BaseException as error:
-        return Outcome(node=job.node, error=error)
+        return Outcome.of(job, error)
 
 
 class _InputLost(Exception):
     def __init__(self, node: Node) -> None:
         super().__init__()
         self.node = node
-
-
-def finish(result: Any) -> Any:
-    """Run a coroutine to its end; anything else is already a result."""
-    if not inspect.iscoroutine(result):
-        return result
-    import asyncio
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(result)
-    return _in_thread(lambda: asyncio.run(result))
-
-
-def _in_thread(call: Callable[[], Any]) -> Any:
-    """Call in a thread of its own, with this thread's context: an event loop is already running here."""
-    import contextvars
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(max_workers=1) as threads:
-        return threads.submit(contextvars.copy_context().run, call).result()
 
 
 def _input_mutated(job: Job, parameter: str) -> InputMutated:

@@ -29,15 +29,23 @@ class Death:
 class Errand(Protocol):
     """One thing for a worker to do. Its methods are called in the pool's thread and run no code of the user's."""
 
-    def message(self, known: set[str]) -> tuple[bytes, bool] | None:
+    def message(self, known: set[str], worker: str) -> tuple[bytes, bool] | None:
         """Return what to send to a worker, and whether that is a batch; None if there is nothing left to do.
 
         Args:
             known: The names of what the worker has got before; what is sent now is to be added.
+            worker: What the worker is called.
         """
 
     def answered(self, answer: bytes, journal: int) -> None:
         """Take the answer of the worker."""
+
+    @property
+    def cap_bytes(self) -> int | None:
+        """The most memory its worker may hold; None for no limit."""
+
+    def exceeded(self, held_bytes: int, journal: int) -> None:
+        """Take note that the worker is about to be ended because it holds more than that."""
 
     def noted(self, wait: bytes, journal: int) -> bool:
         """Take note that something inside waits, or waits no more; return which."""
@@ -62,6 +70,8 @@ class WorkerProcess:
     is_open: bool = True
     n_waits: int = 0
     """How many results of others runs inside its task wait for."""
+    peak_bytes: int = 0
+    """The most memory it was seen to hold, its children included."""
     is_ending: bool = False
     is_old: bool = False
 

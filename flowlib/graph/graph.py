@@ -34,6 +34,11 @@ class Graph:
         """Return the id of a node of this graph."""
         return self._ids[node]
 
+    @property
+    def ids(self) -> list[NodeId]:
+        """The ids of all nodes, in topological order: the very objects that `id_of` returns, so each is kept once."""
+        return list(self._ids.values())
+
     def grow(self, targets: Iterable[Node]) -> list[NodeId]:
         """Add what `targets` need and is not here yet; return the new ids in topological order."""
         ids, nodes, dependencies = self._ids, self.nodes, self.dependencies

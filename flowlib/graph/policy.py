@@ -10,10 +10,13 @@ from typing import Any, Literal
 import attrs
 
 from flowlib.errors import TaskMisused, near_miss
+from flowlib.graph.retry import Retry, retry_from
+from flowlib.graph.timeout import Timeout, timeout_from
 
-OnError = Literal["stop", "continue", "keep"] | Callable[[BaseException], object]
+OnError = Literal["stop", "continue", "keep"] | Callable[..., object]
+"""A word, a function, or a node, which type checkers take for its value; `Policy.on_error` says what each does."""
 
-PLANNED_OPTIONS = frozenset({"retries", "timeout", "resources"})
+PLANNED_OPTIONS = frozenset({"resources"})
 """Options of the design that this version does not have yet. Using one is an error: it would be silently ignored."""
 
 
@@ -52,6 +55,10 @@ class Policy:
     """Environment variables whose values enter the key."""
     outputs: int | None = None
     """How many values the call unpacks into, when the return annotation does not say."""
+    retries: Retry | None = None
+    """When a failed call is tried again; a number stands for that many further attempts."""
+    timeout: Timeout | None = None
+    """How long a call may take; a number stands for the seconds of one attempt."""
     executor: Literal["inline", "threads", "processes"] | None = None
     """Where the task must run; None lets the run choose."""
     pool: Pool | None = None
@@ -59,7 +66,11 @@ class Policy:
     priority: float = 0.0
     """Higher starts earlier among the nodes that are ready."""
     on_error: OnError | None = None
-    """What a failure does to the run; None lets the run choose. A function makes the value to go on with."""
+    """What a failure does to the run; None lets the run choose.
+
+    A word; a node, whose value takes the place of the missing one and which runs only then; a function of the error, which
+    makes that value, or returns a node; or a function of the error and the number of attempts, which returns one of these.
+    """
     always: bool = False
     """Run even when dependencies failed; their places are taken by `Failed` values."""
     check_in: Callable[..., object] | None = None
@@ -76,6 +87,10 @@ class Policy:
 
 OPTION_NAMES = frozenset(field.name for field in attrs.fields(Policy))
 
+_READERS: Mapping[str, Callable[[Any, str], object]] = MappingProxyType(
+    {"retries": retry_from, "timeout": timeout_from}
+)
+"""Option -> what makes it of what was given, for a task."""
 _WORD_LISTS = ("ignore", "env", "tags")
 _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = MappingProxyType(
     {
@@ -103,7 +118,9 @@ def policy_with(policy: Policy, options: Mapping[str, object], *, task: str, par
     changes = dict(options)
     for name, value in options.items():
         _check_name(name, task)
-        if name in _WORD_LISTS:
+        if name in _READERS:
+            changes[name] = _READERS[name](value, task)
+        elif name in _WORD_LISTS:
             changes[name] = _words(value, name, task)
         elif name in _KINDS:
             _check_kind(value, name, task)

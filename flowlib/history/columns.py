@@ -57,7 +57,7 @@ def batch_of(kind: str, fields: Mapping[str, Any]) -> EventBatch:
         raise ValueError("a node has a call that the line does not hold")
     if kind == "NodesCached":
         saved_ns = _nanoseconds(fields, "saved_ns", n)
-        return NodesCached(**common, keys=_spread(fields, "key", n, str), saved_ns=saved_ns)
+        return NodesCached(**common, keys=_spread(fields, "key", n, str, type(None)), saved_ns=saved_ns)
     return NodesRan(
         **common,
         keys=_spread(fields, "key", n, str, type(None)),

@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args, get_origin
 import attrs
 
 from flowlib.errors import InternalError
-from flowlib.events import EVENT_TYPES, Event, EventBatch, NodesCached, NodesRan
+from flowlib.events import EVENT_TYPES, Event, EventBatch, NodesCached, NodesRan, RunFinished
 from flowlib.history.columns import batch_of, fields_of
 
 
@@ -72,6 +72,8 @@ def decode(line: str | bytes) -> Event | EventBatch | None:
     if name in _BATCHES:
         return _build_batch(name, fields)
     kind = _KIND_BY_NAME.get(name)
+    if kind is RunFinished and fields.get("status") == "done":
+        fields["status"] = "success"  # the word of the first logs
     return None if kind is None else _build(kind, fields)
 
 

@@ -19,10 +19,12 @@ from flowlib.events import (
     NodeCancelled,
     NodeFailed,
     NodeFinished,
+    NodeRetried,
     NodesAdded,
     NodeSkipped,
     NodeStarted,
     NodeState,
+    NodeTimedOut,
     Noticed,
     RunFinished,
     RunStarted,
@@ -30,8 +32,12 @@ from flowlib.events import (
 )
 from flowlib.ids import Key, NodeId, RunId
 
-NodeEnd = NodeCached | NodeFinished | NodeFailed | NodeSkipped | NodeCancelled
-NODE_EVENTS = (NodeStarted, NodeFinished, NodeCached, NodeFailed, NodeSkipped, NodeCancelled)
+NodeEnd = NodeCached | NodeFinished | NodeFailed | NodeTimedOut | NodeSkipped | NodeCancelled | NodeRetried
+"""What ends a node, or an attempt at it."""
+NODE_EVENTS = (
+    *(NodeStarted, NodeFinished, NodeCached, NodeFailed, NodeTimedOut, NodeSkipped, NodeCancelled),
+    NodeRetried,
+)
 """The events that move one node, most frequent first (they are tried in this order)."""
 
 _STATE_AFTER: Mapping[type, NodeState] = {
@@ -39,6 +45,8 @@ _STATE_AFTER: Mapping[type, NodeState] = {
     NodeFinished: "done",
     NodeCached: "cached",
     NodeFailed: "failed",
+    NodeTimedOut: "timed_out",
+    NodeRetried: "waiting",
     NodeSkipped: "skipped",
     NodeCancelled: "cancelled",
 }
@@ -51,6 +59,23 @@ def state_after(event: NodeStarted | NodeEnd) -> NodeState:
     'skipped'
     """
     return _STATE_AFTER[type(event)]
+
+
+@attrs.frozen(kw_only=True)
+class AttemptRecord:
+    """An attempt at a node that failed, after which there was to be another one."""
+
+    attempt: int
+    """The first is 1."""
+    ended_at: float
+    duration_s: float
+    error_type: str
+    message: str
+    timed_out: bool
+    delay_s: float
+    """Seconds before the next one might start."""
+    cpu_s: float = 0.0
+    peak_bytes: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -73,9 +98,15 @@ class NodeRecord:
     reasons: tuple[str, ...] = ()
     error_type: str = ""
     message: str = ""
+    cpu_s: float = 0.0
+    """Processor seconds; 0 when they were not measured, as for calls that took no time worth it."""
+    peak_bytes: int = 0
+    """The most memory that its process held; 0 where nodes share one."""
     because: NodeId | None = None
-    """The node whose end made this one be skipped."""
+    """The node that made this one be skipped: the first that ended without a value."""
     kept: bool = False
+    attempts: tuple[AttemptRecord, ...] = ()
+    """The attempts before the one that the other fields tell of."""
 
 
 @attrs.frozen(kw_only=True)
@@ -92,6 +123,10 @@ class TaskRecord:
     longest_s: float
     saved_s: float
     size_bytes: int
+    cpu_s: float = 0.0
+    """Processor seconds, summed over the nodes for which they were measured."""
+    peak_bytes: int = 0
+    """The most memory that the process of one of them held."""
 
     @property
     def mean_s(self) -> float:
@@ -116,7 +151,7 @@ class RunRecord:
     counts: Mapping[str, int]
     """State -> number of nodes, in the order of NODE_STATES; states without nodes are left out."""
     nodes: Mapping[NodeId, NodeRecord]
-    """In the order in which nodes were first heard of; waiting nodes are not in it."""
+    """In the order in which nodes were first heard of; nodes that have not been begun are not in it."""
     tasks: tuple[TaskRecord, ...]
     """In the order in which tasks were first heard of."""
     tags: tuple[str, ...] = ()
@@ -135,8 +170,8 @@ class RunRecord:
 
     @property
     def failures(self) -> tuple[NodeRecord, ...]:
-        """The failed nodes, in node order of first mention."""
-        return tuple(node for node in self.nodes.values() if node.state == "failed")
+        """The nodes that failed or took too long, in node order of first mention."""
+        return tuple(node for node in self.nodes.values() if node.state in ("failed", "timed_out"))
 
 
 def fold(events: Iterable[Event]) -> RunRecord:
@@ -164,6 +199,7 @@ class Recorder:
         self._last_at = 0.0
         self._starts: dict[NodeId, NodeStarted] = {}
         self._ends: dict[NodeId, NodeEnd] = {}
+        self._retried: dict[NodeId, list[NodeRetried]] = {}
         self._order: dict[NodeId, None] = {}
         self._notices: list[Noticed] = []
 
@@ -185,7 +221,8 @@ class Recorder:
 
     def record(self) -> RunRecord:
         """Return what the run was so far. O(nodes)."""
-        nodes = {node: _node_record(node, self._starts.get(node), self._ends.get(node)) for node in self._order}
+        starts, ends, retried = self._starts, self._ends, self._retried
+        nodes = {node: _node_record(node, starts.get(node), ends.get(node), retried.get(node)) for node in self._order}
         started, finished = self._started, self._finished
         n_nodes = max((started.n_nodes if started else 0) + self._n_added, len(nodes))
         elapsed_s = 0.0 if self._first_at is None else max(self._last_at - self._first_at, 0.0)
@@ -212,9 +249,13 @@ class Recorder:
             self._ends.pop(event.node, None)
         else:
             self._ends[event.node] = event
+            if isinstance(event, NodeRetried):
+                self._retried.setdefault(event.node, []).append(event)
 
 
-def _node_record(node: NodeId, start: NodeStarted | None, end: NodeEnd | None) -> NodeRecord:
+def _node_record(
+    node: NodeId, start: NodeStarted | None, end: NodeEnd | None, retried: list[NodeRetried] | None
+) -> NodeRecord:
     last = end or start
     assert last is not None, "a node in the order has a start or an end"
     fields: dict[str, object] = {}
@@ -230,11 +271,29 @@ def _node_record(node: NodeId, start: NodeStarted | None, end: NodeEnd | None) -
             fields.update(duration_s=end.duration_s, worker=end.worker, site=end.site or fields.get("site", ""))
         case NodeSkipped():
             fields.update(because=end.because)
+    if isinstance(end, NodeFinished | NodeFailed):
+        fields.update(cpu_s=end.cpu_s, peak_bytes=end.peak_bytes)
+    if retried is not None:
+        fields.update(attempts=tuple(map(_attempt_record, retried)))
     label = last.label or (start.label if start else "")
-    ended_at = end.at if end else None
+    ended_at = end.at if end and not isinstance(end, NodeRetried) else None
     return NodeRecord(
         node=node, task=last.task, state=state_after(last), label=label, ended_at=ended_at, **fields  # type: ignore[arg-type]
     )  # fmt: skip
+
+
+def _attempt_record(event: NodeRetried) -> AttemptRecord:
+    return AttemptRecord(
+        attempt=event.attempt,
+        ended_at=event.at,
+        duration_s=event.duration_s,
+        error_type=event.error_type,
+        message=event.message,
+        timed_out=event.timed_out,
+        delay_s=event.delay_s,
+        cpu_s=event.cpu_s,
+        peak_bytes=event.peak_bytes,
+    )
 
 
 def _counts(nodes: Iterable[NodeRecord], *, n_waiting: int = 0) -> dict[str, int]:
@@ -262,4 +321,6 @@ def _task_record(task: str, nodes: list[NodeRecord]) -> TaskRecord:
         longest_s=max(timed, default=0.0),
         saved_s=sum(node.saved_s for node in nodes),
         size_bytes=sum(node.size_bytes for node in nodes),
+        cpu_s=sum(node.cpu_s for node in nodes),
+        peak_bytes=max((node.peak_bytes for node in nodes), default=0),
     )

@@ -13,7 +13,7 @@ from flowlib.graph.node import Node
 from flowlib.hashing.code import CodeVersion
 from flowlib.ids import NodeId
 from flowlib.planning.compare import nearest_entry
-from flowlib.planning.decide import Hit, Miss, Planner, Undecided
+from flowlib.planning.decide import Covered, Hit, Miss, Planner, Undecided
 from flowlib.planning.preview import Plan, PlanRow
 from flowlib.planning.reason import Reason
 from flowlib.store.base import Entry, Store
@@ -57,6 +57,8 @@ class Explanation:
     """The stored result that is used."""
     causes: tuple["Explanation", ...] = ()
     """For an undecided node: the nearest nodes above it that would run."""
+    n_covered: int = 0
+    """How many other nodes were not looked at, because all targets were recognised by their recipes."""
 
     def __str__(self) -> str:
         label = f" [{self.label}]" if self.label else ""
@@ -64,6 +66,9 @@ class Explanation:
         lines += [f"  {reason}" for reason in self.reasons]
         if self.entry is not None:
             lines += [f"  {line}" for line in _entry_lines(self.entry)]
+        if self.n_covered:
+            nodes = "the node" if self.n_covered == 1 else f"all {self.n_covered} nodes"
+            lines.append(f"  recognised by its recipe: code, settings and arguments of {nodes} above are as they were")
         for change in self.changes:
             lines += [f"  {line}" for line in change.lines()]
         for cause in self.causes:
@@ -107,7 +112,8 @@ def explain(number: NodeId, plan: Plan, graph: Graph, planner: Planner, store: S
     row, node = plan.rows[number], graph.nodes[number]
     decision = row.decision
     if isinstance(decision, Hit):
-        return _explanation(row, entry=decision.entry)
+        n_covered = sum(isinstance(other.decision, Covered) for other in plan.rows)
+        return _explanation(row, entry=decision.entry, n_covered=n_covered)
     if isinstance(decision, Miss):
         changes = _code_changes(node, decision, planner, store) if store is not None else ()
         return _explanation(row, reasons=decision.reasons, changes=changes)
@@ -122,6 +128,7 @@ def _explanation(
     changes: tuple[CodeChange, ...] = (),
     entry: Entry | None = None,
     causes: tuple[Explanation, ...] = (),
+    n_covered: int = 0,
 ) -> Explanation:
     return Explanation(
         task=row.task,
@@ -132,6 +139,7 @@ def _explanation(
         changes=changes,
         entry=entry,
         causes=causes,
+        n_covered=n_covered,
     )
 
 

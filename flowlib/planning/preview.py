@@ -1,15 +1,14 @@
 """Look ahead: decide every node of a graph that can be decided, without running anything."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import site_of
-from flowlib.hashing.digest import size_bytes
 from flowlib.ids import Key, NodeId
-from flowlib.planning.decide import Decision, Hit, Miss, Planner, Undecided
+from flowlib.planning.decide import COVERED, Covered, Decision, Hit, Miss, Planner, Undecided
 from flowlib.store.base import TaskStats
 from flowlib.text import format_seconds
 
@@ -33,7 +32,7 @@ class PlanRow:
     @property
     def word(self) -> str:
         """`cached`, `run` or `undecided`."""
-        return {Hit: "cached", Miss: "run", Undecided: "undecided"}[type(self.decision)]
+        return {Hit: "cached", Covered: "cached", Miss: "run", Undecided: "undecided"}[type(self.decision)]
 
 
 @attrs.frozen(kw_only=True)
@@ -47,8 +46,8 @@ class Plan:
 
     @property
     def n_cached(self) -> int:
-        """Nodes whose stored results would be used."""
-        return sum(type(row.decision) is Hit for row in self.rows)
+        """Nodes whose stored results would be used, or those of targets that are made of them."""
+        return sum(type(row.decision) in (Hit, Covered) for row in self.rows)
 
     @property
     def n_to_run(self) -> int:
@@ -64,7 +63,7 @@ class Plan:
     def stored_bytes(self) -> int:
         """Size of the stored results that would be used."""
         entries = [row.decision.entry for row in self.rows if isinstance(row.decision, Hit)]
-        return sum(size_bytes(entry.payload.content) for entry in entries if entry.payload.kept)
+        return sum(entry.payload.n_bytes for entry in entries if entry.payload.kept)
 
     @property
     def expected_s(self) -> float | None:
@@ -135,7 +134,13 @@ def _reason_lines(rows: list[PlanRow]) -> list[str]:
     return lines
 
 
-def preview(graph: Graph, planner: Planner, stats: Callable[[str], TaskStats | None], workers: int) -> Plan:
+def preview(
+    graph: Graph,
+    planner: Planner,
+    stats: Callable[[str], TaskStats | None],
+    workers: int,
+    targets: Sequence[NodeId] = (),
+) -> Plan:
     """Decide a whole graph, one batch of look-ups per level. Runs no task and writes nothing.
 
     Args:
@@ -143,11 +148,17 @@ def preview(graph: Graph, planner: Planner, stats: Callable[[str], TaskStats | N
         planner: The same planner a run would use.
         stats: Past cost of a task by name.
         workers: For the prediction of wall time.
+        targets: Nodes that would be asked for. If they are recognised by their recipes, nothing else is decided.
     """
     decisions: dict[NodeId, Decision] = {}
     computing: dict[Key, NodeId] = {}
-    for level in _levels(graph):
-        _decide_level(level, graph, planner, decisions, computing)
+    hits = planner.recognise(targets)
+    if hits is not None:
+        decisions.update((NodeId(number), COVERED) for number in range(len(graph)))
+        decisions.update(zip(targets, hits, strict=True))
+    else:
+        for level in _levels(graph):
+            _decide_level(level, graph, planner, decisions, computing)
     known: dict[str, TaskStats | None] = {}
     rows = []
     for number, node in enumerate(graph.nodes):
@@ -155,7 +166,7 @@ def preview(graph: Graph, planner: Planner, stats: Callable[[str], TaskStats | N
         if task not in known:
             known[task] = stats(task)
         past = known[task]
-        expected_s = 0.0 if type(decision) is Hit else past.mean_s if past is not None else None
+        expected_s = 0.0 if type(decision) in (Hit, Covered) else past.mean_s if past is not None else None
         row = PlanRow(
             node=NodeId(number),
             task=task,

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from flowlib.events import NodeState
 from flowlib.ids import NodeId
 from flowlib.scheduling.limits import SLOT, ReadyQueue
-from flowlib.scheduling.messages import Assemble, Cancel, Command, Drop, Skip, Start, StartQuick
+from flowlib.scheduling.messages import Assemble, Cancel, Command, Drop, Queued, Skip, Start, StartQuick
 from flowlib.scheduling.states import FINAL_STATES, illegal, next_state
 from flowlib.scheduling.stretch import followers
 from flowlib.scheduling.table import NodeTable
@@ -41,6 +41,10 @@ class Consequences:
         """What expanded nodes returned, until they end."""
         self._undecided: set[NodeId] = set()
         self._leasing: set[NodeId] = set()
+        self._delayed: set[NodeId] = set()
+        """Nodes that wait for the time of their next attempt."""
+        self._root_of: dict[NodeId, NodeId] = {}
+        """Skipped node -> the node that it all began with."""
         self._must_run: set[NodeId] = set()
         """Nodes whose value was lost: whatever is stored for them, they run."""
         self._stale: set[NodeId] = set()
@@ -114,7 +118,7 @@ class Consequences:
     def _inputs_there(self, node: NodeId) -> None:
         if node in self._children:
             self._move(node, "children-ended")
-            self._queue.push(self._table.rank(node), self._table.traits[node].pool)
+            self._push(node)
             return
         self._move(node, "inputs-there")
         if not self._decides:
@@ -149,7 +153,14 @@ class Consequences:
             self._cancel(node)
             return
         self._move(node, "missed")
-        self._queue.push(self._table.rank(node), self._table.traits[node].pool)
+        self._push(node)
+
+    def _push(self, node: NodeId) -> None:
+        """Let a ready node wait for a slot."""
+        traits = self._table.traits[node]
+        self._queue.push(self._table.rank(node), traits.pool)
+        if traits.is_timed:
+            self._commands.append(Queued(node))
 
     def _queue_all(self) -> None:
         """Let the nodes that have become ready wait for slots."""
@@ -161,21 +172,29 @@ class Consequences:
             if self._stopping and not table.traits[node].always:
                 if table.states[node] == "ready":
                     self._cancel(node)
-            elif table.traits[node].pool is not None:
-                self._queue.push(table.rank(node), table.traits[node].pool)
+            elif table.traits[node].is_special:
+                self._push(node)
             else:
                 ranks.append(table.rank(node))
         self._queue.push_many(ranks)
         if self._ended_now:
             self._settle()
 
+    def _forget_wait(self, node: NodeId) -> None:
+        """Let a node wait no longer for a lease or for the time of its next attempt."""
+        self._delayed.discard(node)
+        if node in self._leasing:
+            self._leasing.discard(node)
+            self._table.n_missing[node] -= 1
+
     def _skip(self, node: NodeId, because: NodeId) -> None:
         self._end(node, "dependency-ended-without-value", has_value=False)
-        self._commands.append(Skip(node, because))
+        root = self._root_of[node] = self._root_of.get(because, because)
+        self._commands.append(Skip(node, root))
 
     def _cancel(self, node: NodeId) -> None:
         self._undecided.discard(node)
-        self._leasing.discard(node)
+        self._forget_wait(node)
         self._end(node, "stopping", has_value=False)
         self._commands.append(Cancel(node))
 
@@ -260,7 +279,7 @@ class Consequences:
     def _share_of(self, node: NodeId) -> int:
         """Return the share of a piece of work that a node is; `SLOT` for one that is a piece of work by itself."""
         traits = self._table.traits[node]
-        if traits.pool is not None or traits.always or node in self._children or node in self._stale:
+        if traits.is_special or traits.always or node in self._children or node in self._stale:
             return SLOT
         return self._share_in.get(traits.task, SLOT)
 

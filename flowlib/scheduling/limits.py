@@ -36,7 +36,18 @@ class ReadyQueue:
     Cost: O(log nodes) for each operation.
     """
 
-    __slots__ = ("_free", "_free_in", "_heap", "_held", "_parked", "_pool_of", "_size_of", "_units_of", "_wave")
+    __slots__ = (
+        "_free",
+        "_free_in",
+        "_heap",
+        "_held",
+        "_kept",
+        "_parked",
+        "_pool_of",
+        "_size_of",
+        "_units_of",
+        "_wave",
+    )
 
     def __init__(self, slots: int, pools: Mapping[str, int], units_of: Callable[[NodeId], int] = _whole) -> None:
         self._free = slots * SLOT
@@ -49,6 +60,8 @@ class ReadyQueue:
         """Sorted, the best last."""
         self._parked: dict[str, list[Rank]] = {name: [] for name in pools}
         self._pool_of: dict[NodeId, str] = {}
+        self._kept: dict[NodeId, list[tuple[int, str | None]]] = {}
+        """What jobs that cannot be stopped still use, by node: units, and the pool."""
 
     def add_pool(self, name: str, slots: int) -> None:
         """Make a pool known. If two declarations of it differ, the smaller number holds: it satisfies both."""
@@ -141,8 +154,26 @@ class ReadyQueue:
 
     def release(self, node: NodeId) -> None:
         """Take back the slots of a node."""
-        self._free += self._held.pop(node, SLOT)
-        pool = self._pool_of.pop(node, None)
+        self._give_back(self._held.pop(node, SLOT), self._pool_of.pop(node, None))
+
+    def keep(self, node: NodeId) -> None:
+        """Leave the slots of a node to its job, which goes on without it; the node may take others."""
+        self._kept.setdefault(node, []).append((self._held.pop(node, SLOT), self._pool_of.pop(node, None)))
+
+    def is_kept(self, node: NodeId) -> bool:
+        """Whether a job goes on without its node."""
+        return node in self._kept
+
+    def return_kept(self, node: NodeId) -> None:
+        """Take back the slots of the job that has gone on longest without this node."""
+        kept = self._kept[node]
+        units, pool = kept.pop(0)
+        if not kept:
+            del self._kept[node]
+        self._give_back(units, pool)
+
+    def _give_back(self, units: int, pool: str | None) -> None:
+        self._free += units
         if pool is not None:
             self._free_in[pool] += 1
             if self._free_in[pool] > 0 and self._parked[pool]:

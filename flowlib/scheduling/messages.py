@@ -24,6 +24,14 @@ class Traits:
     """Higher starts earlier; given by the user."""
     weight_s: float = 1.0
     """Expected seconds, for the critical path."""
+    is_timed: bool = False
+    """Whether it is to be told when a node is queued, because waiting counts for its timeout."""
+    is_special: bool = attrs.field(init=False)
+    """Whether anything but its rank and a slot decides when it starts."""
+
+    @is_special.default
+    def _says_more(self) -> bool:
+        return self.pool is not None or self.is_timed
 
 
 # ---- facts
@@ -99,19 +107,51 @@ class Done:
 
 @attrs.frozen
 class Ended:
-    """The node's job is over, however it ended. `has_value` is True for a failure that is kept as a value."""
+    """The node is over, however it ended. A failure or a timeout that is kept as a value has one, too."""
 
     node: NodeId
     state: NodeState
     has_value: bool
+    keeps_slot: bool = False
+    """Whether its job goes on all the same, in a thread that nothing can stop, and with it the use of its slot."""
+    because: NodeId | None = None
+    """Of a node that is skipped after it was started: the node without a value."""
+
+
+@attrs.frozen
+class Retried:
+    """An attempt failed. The node gives its slot back and waits for `Due`."""
+
+    node: NodeId
+    keeps_slot: bool = False
+    """As for `Ended`."""
+
+
+@attrs.frozen
+class Due:
+    """It is time for the node's next attempt."""
+
+    node: NodeId
+
+
+@attrs.frozen
+class SlotFreed:
+    """A job that had kept the slot of its node is over at last."""
+
+    node: NodeId
 
 
 @attrs.frozen
 class Expanded:
-    """The node returned other nodes, which are in the graph by now; it waits for `waits_for`."""
+    """The node returned other nodes, which are in the graph by now; it waits for `waits_for`.
+
+    So does a node whose place is taken by others, because it failed or took too long.
+    """
 
     node: NodeId
     waits_for: tuple[NodeId, ...]
+    keeps_slot: bool = False
+    """As for `Ended`."""
 
 
 @attrs.frozen
@@ -155,6 +195,9 @@ Fact = (
     | Unblocked
     | Done
     | Ended
+    | Retried
+    | Due
+    | SlotFreed
     | Expanded
     | Returned
     | Lost
@@ -192,6 +235,13 @@ class StartQuick:
 
 
 @attrs.frozen
+class Queued:
+    """The node waits for a slot from now on, and how long that takes is limited."""
+
+    node: NodeId
+
+
+@attrs.frozen
 class Assemble:
     """The nodes that this node returned have ended: put their values together as its own."""
 
@@ -200,7 +250,7 @@ class Assemble:
 
 @attrs.frozen
 class Skip:
-    """The node will never start, because a dependency has no value."""
+    """The node will never start, because a dependency has no value. `because` is where that began."""
 
     node: NodeId
     because: NodeId
@@ -220,4 +270,4 @@ class Drop:
     nodes: tuple[NodeId, ...]
 
 
-Command = Decide | Start | StartQuick | Assemble | Skip | Cancel | Drop
+Command = Decide | Start | StartQuick | Queued | Assemble | Skip | Cancel | Drop

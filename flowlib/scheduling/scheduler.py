@@ -26,6 +26,7 @@ from flowlib.scheduling.messages import (
     Decide,
     Deferred,
     Done,
+    Due,
     Ended,
     Expanded,
     Fact,
@@ -34,7 +35,9 @@ from flowlib.scheduling.messages import (
     Lost,
     Missed,
     Paced,
+    Retried,
     Returned,
+    SlotFreed,
     Stopping,
     Unblocked,
     ValueLost,
@@ -57,6 +60,9 @@ class Scheduler(Consequences):
             Unblocked: self._unblocked,
             Done: self._done,
             Ended: self._ended,
+            Retried: self._retried,
+            Due: self._due,
+            SlotFreed: self._slot_freed,
             Expanded: self._expanded,
             Returned: self._returned,
             Lost: self._lost,
@@ -73,6 +79,16 @@ class Scheduler(Consequences):
     def is_finished(self) -> bool:
         """Whether every node has reached a final state."""
         return self._n_open == 0
+
+    def may_end(self, node: NodeId) -> bool:
+        """Whether a node may be ended from outside: it runs, is queued, or waits for a lease or its next attempt."""
+        state = self._table.states[node]
+        is_waiting = node in self._delayed or node in self._leasing
+        return state == "running" or is_waiting or (state == "ready" and node not in self._undecided)
+
+    def root_of(self, node: NodeId) -> NodeId:
+        """Return the node that a skip began with: the first that ended without a value."""
+        return self._root_of.get(node, node)
 
     def has_value(self, node: NodeId) -> bool:
         """Whether a node has ended with a value, a kept failure included."""
@@ -205,17 +221,58 @@ class Scheduler(Consequences):
         self._ended_now += fact.nodes
 
     def _ended(self, fact: Ended) -> None:
-        if fact.state != "failed" and fact.has_value != (fact.state in VALUE_STATES):
+        if fact.state not in ("failed", "timed_out") and fact.has_value != (fact.state in VALUE_STATES):
             raise illegal(fact.node, self._state(fact.node), fact)
+        before = self._state(fact.node)
+        self._check_wait(fact.node, before, fact)
         self._end(fact.node, fact.state, has_value=fact.has_value)
-        self._queue.release(fact.node)
+        self._let_go(fact.node, before, keeps_slot=fact.keeps_slot)
+        if fact.because is not None:
+            self._root_of[fact.node] = self.root_of(fact.because)
+
+    def _check_wait(self, node: NodeId, state: NodeState, fact: Fact) -> None:
+        """Refuse the end of a node that waits for others, who may not have ended, or that is being decided."""
+        if (state == "waiting" and node not in self._delayed and node not in self._leasing) or node in self._undecided:
+            raise illegal(node, state, fact)
+
+    def _let_go(self, node: NodeId, before: NodeState, *, keeps_slot: bool) -> None:
+        """Take the slot back from a node that ran, unless its job keeps it."""
+        if before != "running":
+            self._forget_wait(node)
+        elif keeps_slot:
+            self._queue.keep(node)
+        else:
+            self._queue.release(node)
+
+    def _retried(self, fact: Retried) -> None:
+        self._move(fact.node, "attempt-failed")
+        self._let_go(fact.node, "running", keeps_slot=fact.keeps_slot)
+        self._delayed.add(fact.node)
+
+    def _due(self, fact: Due) -> None:
+        node = fact.node
+        if node not in self._delayed:
+            raise illegal(node, self._state(node), fact)
+        self._delayed.discard(node)
+        if self._is_stopped(node):
+            self._cancel(node)
+            return
+        self._move(node, "due")
+        self._push(node)
+
+    def _slot_freed(self, fact: SlotFreed) -> None:
+        if not self._queue.is_kept(fact.node):
+            raise illegal(fact.node, self._state(fact.node), fact)
+        self._queue.return_kept(fact.node)
 
     def _expanded(self, fact: Expanded) -> None:
         node, children = fact.node, fact.waits_for
+        before = self._state(node)
         if node in children or not all(0 <= child < len(self._table.states) for child in children):
-            raise illegal(node, self._state(node), fact)
+            raise illegal(node, before, fact)
+        self._check_wait(node, before, fact)
         self._move(node, "expanded")
-        self._queue.release(node)
+        self._let_go(node, before, keeps_slot=fact.keeps_slot)
         for child in children:
             self._table.n_consumers[child] += 1
         self._forget(self._children.get(node, ()))

@@ -1,7 +1,8 @@
 """The one table of node states: which fact may move a node from where to where.
 
 `ready` covers "being decided", "queued for a slot" and "queued to be put together"; `waiting` covers waiting for
-dependencies, for a lease, for another node with the same key, and for the nodes that this one returned.
+dependencies, for a lease, for another node with the same key, for the nodes that this one returned or that take its place,
+and for the time of its next attempt.
 """
 
 from flowlib.errors import InternalError
@@ -13,6 +14,10 @@ TRANSITIONS: dict[tuple[str, str], NodeState] = {
     ("waiting", "children-ended"): "ready",
     ("waiting", "dependency-ended-without-value"): "skipped",
     ("waiting", "stopping"): "cancelled",
+    ("waiting", "due"): "ready",
+    ("waiting", "failed"): "failed",
+    ("waiting", "timed_out"): "timed_out",
+    ("waiting", "expanded"): "waiting",
     ("waiting", "followed"): "running",
     ("ready", "hit"): "cached",
     ("ready", "missed"): "ready",
@@ -20,9 +25,13 @@ TRANSITIONS: dict[tuple[str, str], NodeState] = {
     ("ready", "slot-free"): "running",
     ("ready", "input-lost"): "waiting",
     ("ready", "stopping"): "cancelled",
+    ("ready", "timed_out"): "timed_out",
+    ("ready", "expanded"): "waiting",
     ("running", "done"): "done",
     ("running", "cached"): "cached",
     ("running", "failed"): "failed",
+    ("running", "timed_out"): "timed_out",
+    ("running", "attempt-failed"): "waiting",
     ("running", "cancelled"): "cancelled",
     ("running", "skipped"): "skipped",
     ("running", "blocked"): "waiting",
@@ -32,6 +41,7 @@ TRANSITIONS: dict[tuple[str, str], NodeState] = {
     ("cached", "value-lost"): "waiting",
     ("done", "value-lost"): "waiting",
     ("failed", "value-lost"): "waiting",
+    ("timed_out", "value-lost"): "waiting",
 }
 """(state, what happened) -> state. A pair that is not here is illegal and raises before anything changes."""
 

@@ -38,7 +38,7 @@ class NodeTable:
         self.states: list[NodeState] = []
         self.dependencies: list[tuple[NodeId, ...]] = []
         self.traits: list[Traits] = []
-        self.dependents: list[list[NodeId] | tuple[()]] = []
+        self.dependents: list[list[NodeId] | tuple[NodeId, ...]] = []
         self.n_missing: list[int] = []
         self.n_consumers: list[int] = []
         self.has_value = bytearray()
@@ -76,14 +76,17 @@ class NodeTable:
         depths, dependents, n_consumers = self._depths, self.dependents, self.n_consumers
         for node, needed in enumerate(dependencies, first):
             depth = least_depth
+            only = (NodeId(node),) if needed else ()  # one tuple for all on which nothing else depends
             for dependency in needed:
                 if depths[dependency] >= depth:
                     depth = depths[dependency] + 1
                 others = dependents[dependency]
-                if type(others) is list:
+                if not others:
+                    dependents[dependency] = only
+                elif type(others) is list:
                     others.append(NodeId(node))
                 else:
-                    dependents[dependency] = [NodeId(node)]
+                    dependents[dependency] = [*others, NodeId(node)]
                 n_consumers[dependency] += 1
             depths.append(depth)
 

@@ -163,7 +163,10 @@ class Blobs:
     def _view(self, descriptor: int, n_bytes: int) -> memoryview:
         if n_bytes < MAP_FROM_BYTES:
             return memoryview(self._files.read(descriptor, n_bytes))
-        mapped = self._files.map_private(descriptor, n_bytes)
+        try:
+            mapped = self._files.map_private(descriptor, n_bytes)
+        except OSError:  # a process may have 65,530 maps
+            return memoryview(self._files.read(descriptor, n_bytes))
         if hasattr(mmap, "MADV_WILLNEED"):
             mapped.madvise(mmap.MADV_WILLNEED)
         return memoryview(mapped)

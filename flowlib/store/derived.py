@@ -43,4 +43,4 @@ def add_stats(entries: Sequence[Entry], old: bytes | None) -> TaskStats:
 def payload_bytes(entry: Entry) -> int:
     """Return the bytes a value takes when encoded, files inside it included."""
     payload = entry.payload
-    return size_bytes(payload.content) + (sum(map(size_bytes, payload.refs)) if payload.refs else 0)
+    return payload.n_bytes + (sum(map(size_bytes, payload.refs)) if payload.refs else 0)

@@ -19,7 +19,7 @@ from typing import cast
 
 from flowlib.ids import Key
 from flowlib.store import codec as codecs
-from flowlib.store.base import BlobLost, Entry, Holder, Lease, Mark, Payload, TaskStats
+from flowlib.store.base import GENERATION, BlobLost, Entry, Holder, Lease, Mark, Payload, TaskStats
 from flowlib.store.blobs import Blobs, matches
 from flowlib.store.committer import Committer, done
 from flowlib.store.derived import derive_records
@@ -121,21 +121,22 @@ class LocalStore:
 
     def find(self, keys: Sequence[Key]) -> dict[Key, Entry]:
         """Return the valid entries among `keys`. Cost: twice what SQLite takes; see `benchmarks/bench_store.py`."""
-        now = self.options.clock.now()
-        return {key: e for key, e in self._stored(keys).items() if e.expires_at is None or e.expires_at > now}
+        found, now = self._stored(keys), self.options.clock.now()
+        late = [key for key, e in found.items() if e.expires_at is not None and e.expires_at <= now]
+        for key in late:
+            del found[key]
+        return found
 
     def _stored(self, keys: Sequence[Key]) -> dict[Key, Entry]:
         self._here()
         found = self._waiting.known(keys)
-        asked = ["e:" + key for key in keys if key not in found]
+        asked = ["e:" + key for key in keys if key not in found] if found else ["e:" + key for key in keys]
         for name, body in (self.records.get(asked) if asked else {}).items():
             try:
-                entry = decode_entry(body)
+                key = Key(name[2:])
+                found[key] = decode_entry(key, body)
             except BadRecord as error:
                 self._notices.add("damaged", f"A record in the cache was ignored: {error}.")
-                continue
-            if name[2:] == entry.key:
-                found[entry.key] = entry
         return found
 
     def put(self, entry: Entry) -> None:
@@ -202,9 +203,9 @@ class LocalStore:
         entries = []
         for name, body in bodies.items():
             if name.startswith("e:"):
-                entry = self._waiting.committing(Key(name[2:]))
+                key = Key(name[2:])
                 try:
-                    entries.append(entry or decode_entry(body))
+                    entries.append(self._waiting.committing(key) or decode_entry(key, body))
                 except BadRecord:
                     continue
         return derive_records(entries, get) if entries else {}
@@ -212,7 +213,7 @@ class LocalStore:
     # ---- values
 
     def encode(self, value: object, *, codec: str | None = None) -> Payload:
-        """Encode a value and write its blob if it is larger than 4 KiB. Cost: 2 us for a number.
+        """Encode a value and write its blob if it is larger than 4 KiB. Cost: 0.7 us for a number.
 
         Raises:
             NotKept: It cannot be encoded, or the blob cannot be written.
@@ -222,15 +223,16 @@ class LocalStore:
             return scalar
         self._here()
         encoded = codecs.encode_value(value, self.blobs, codec=codec)
-        content = encoded.digest()
         if encoded.n_bytes <= codecs.INLINE_BYTES:
-            inline = b"".join(encoded.parts)
-            return Payload(codec=encoded.codec, content=content, inline=inline, refs=encoded.refs)
+            return Payload(codec=encoded.codec, inline=b"".join(encoded.parts), refs=encoded.refs)
+        content = encoded.digest()
         self.blobs.write(encoded.parts, content)
         return Payload(codec=encoded.codec, content=content, refs=encoded.refs)
 
     def load(self, payload: Payload) -> object:
-        """Return a new object that no one else holds, after verifying every byte it came from. Cost: 2 us for a number.
+        """Return a new object that no one else holds, after verifying every byte it came from. Cost: 1 us for a number.
+
+        Inline bytes came with the seal of their entry; they are verified again if somebody has named them.
 
         Raises:
             BlobLost: The bytes are missing or not the ones that were written, or no longer make a value (a class is
@@ -239,7 +241,7 @@ class LocalStore:
         try:
             inline = payload.inline
             if inline is not None and payload.codec in codecs.SIMPLE and len(inline) <= codecs.INLINE_BYTES:
-                return codecs.load_simple(payload.codec, inline, payload.content)
+                return codecs.load_simple(payload.codec, inline, payload.claim)
             self._here()
             data = self._bytes_of(payload)
         except BlobLost as error:
@@ -324,19 +326,32 @@ class LocalStore:
         found.update((name, waiting[name]) for name in names if name in waiting)
         return found
 
+    def notes(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Return the notes among `names`. Cost: that of the index, 5 us a name."""
+        self._here()
+        return {name[2:]: body for name, body in self.records.get(["n:" + name for name in names]).items()}
+
+    def put_notes(self, notes: Mapping[str, bytes]) -> None:
+        """Keep notes by name: in the index only, so they are gone with it. Cost: a transaction, 0.1 ms."""
+        self._here()
+        self.records.put_unlogged({"n:" + name: body for name, body in notes.items()})
+
     def file_memo(self) -> StoredFileMemo:
         """Return the memo of file digests that lives in this store."""
         self._here()
         return self._memo
 
     def remove(self, names: Sequence[str]) -> None:
-        """Remove records by name.
+        """Remove records by name, and all notes with them.
 
         Raises:
             StoreTrouble: The disk refuses.
         """
         with self._changing():
-            self.records.remove(names)
+            self.records.remove([*names, *self._noted()] if names else ())
+
+    def _noted(self) -> list[str]:
+        return ["n:" + GENERATION, *[name for name, _ in self.records.index.items("n:") if name != "n:" + GENERATION]]
 
     def adopt(self, sealed: Mapping[str, bytes]) -> None:
         """Commit records that are sealed already.
@@ -345,6 +360,7 @@ class LocalStore:
             StoreTrouble: The disk refuses.
         """
         with self._changing():
+            self.records.remove(self._noted())
             self.records.adopt(sealed)
 
     def restore_index(self) -> tuple[bool, int]:

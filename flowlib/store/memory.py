@@ -35,6 +35,7 @@ class MemoryStore:
         self._recent: dict[str, list[Key]] = {}
         self._stats: dict[str, TaskStats] = {}
         self._texts: dict[str, str] = {}
+        self._notes: dict[str, bytes] = {}
         self._leased: set[Key] = set()
         self._n_released = 0
         self._records: dict[str, bytes] = {}
@@ -57,9 +58,10 @@ class MemoryStore:
         if scalar is not None:
             return scalar
         encoded = codecs.encode_value(value, self.blobs, codec=codec)
-        content, data = encoded.digest(), b"".join(encoded.parts)
+        data = b"".join(encoded.parts)
         if len(data) <= codecs.INLINE_BYTES:
-            return Payload(codec=encoded.codec, content=content, inline=data, refs=encoded.refs)
+            return Payload(codec=encoded.codec, inline=data, refs=encoded.refs)
+        content = encoded.digest()
         self.blobs.keep(content, data)
         return Payload(codec=encoded.codec, content=content, refs=encoded.refs)
 
@@ -70,7 +72,7 @@ class MemoryStore:
             BlobLost: The bytes are missing, damaged, or no longer make a value.
         """
         if payload.inline is not None and payload.codec in codecs.SIMPLE:
-            return codecs.load_simple(payload.codec, payload.inline, payload.content)
+            return codecs.load_simple(payload.codec, payload.inline, payload.claim)
         data = self.blobs.get(payload.content) if payload.inline is None else payload.inline
         view = memoryview(bytearray(data))
         if not matches(view, payload.content):
@@ -166,6 +168,15 @@ class MemoryStore:
     def texts(self, names: Sequence[str]) -> dict[str, str]:
         """Return the kept texts among `names`."""
         return {name: self._texts[name] for name in names if name in self._texts}
+
+    def notes(self, names: Sequence[str]) -> dict[str, bytes]:
+        """Return the notes among `names`."""
+        return {name: self._notes[name] for name in names if name in self._notes}
+
+    def put_notes(self, notes: Mapping[str, bytes]) -> None:
+        """Keep notes by name."""
+        with self._lock:
+            self._notes.update(notes)
 
     def file_memo(self) -> StoredFileMemo:
         """Return the memo of file digests that lives in this store."""

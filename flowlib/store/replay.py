@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from flowlib.store import packs
+from flowlib.store.base import GENERATION
 from flowlib.store.files import Files
 from flowlib.store.index import Index
 from flowlib.store.mac import HEAD_BYTES, Mac, Refused
@@ -92,6 +93,8 @@ class Replay:
             put = {n: alive[n] for n in (*bodies, *foreign)}
             derived = seal_derived(self._derive, bodies, self._get, self._mac)
             gone = [n for n in dead if n not in put and present.get(n, b"")[:HEAD_BYTES] in removed]
+            if any(n in present for n in bodies):  # a result gives way to another one: see `planning.recognition`
+                gone.append("n:" + GENERATION)
             return {**put, **derived, "p:" + name: _PROGRESS.pack(end, n_bytes)}, gone
 
         self._index.commit(change)

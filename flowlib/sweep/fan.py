@@ -11,6 +11,7 @@ from typing import Any, TypeVar, overload
 
 from flowlib.errors import SpaceError, TaskMisused
 from flowlib.graph.policy import OnError, policy_with
+from flowlib.graph.retry import Retry
 from flowlib.graph.site import Site
 from flowlib.graph.task import Task
 from flowlib.sweep.group import Along, FanOut, FanOutOptions, build_fan_in, build_fan_out
@@ -31,6 +32,7 @@ def fan_out(
     limit: int | None = None,
     on_error: OnError | None = None,
     min_ok: int | float | None = None,
+    retries: int | Retry | None = None,
     **unavailable: object,
 ) -> FanOut[R]:
     """Call a task once for each point of a space; nothing runs yet.
@@ -42,8 +44,10 @@ def fan_out(
         name: Template of the labels, such as "{model}-{lr:g}". Labels are for people, never part of the identity.
         limit: How many points may run at once.
         on_error: "stop" (start nothing new), "continue" (other branches go on), "keep" (failed points stay as `Failed`
-            values), or a function that makes the value to go on with.
+            values), a node whose value takes the place of a missing one, or a function: of the error, which makes the value
+            to go on with, or of the error and the number of attempts, which returns one of these.
         min_ok: How many points (int) or which share of them (float) must be good for a reduction.
+        retries: How often a failed point is tried again: a number, or a `Retry`.
         **unavailable: Options that are not there; each is refused by name.
 
     Raises:
@@ -70,7 +74,7 @@ def fan_out(
     if not isinstance(over, Space):
         raise SpaceError(f"over= needs a space, not {type(over).__name__!r}.", {}, "Write over=fl.grid(lr=[0.1, 0.2]).")
     refuse_odd_min_ok(min_ok)
-    options = FanOutOptions(name=name, limit=limit, on_error=on_error, min_ok=min_ok)
+    options = FanOutOptions(name=name, limit=limit, on_error=on_error, min_ok=min_ok, retries=retries)
     _check_names(task, fixed, over, site)
     if over.is_static:
         return build_fan_out(task, fixed, over, options, site)

@@ -33,6 +33,7 @@ class FanOutOptions:
     limit: int | None = None
     on_error: OnError | None = None
     min_ok: int | float | None = None
+    retries: Any = None
 
 
 class FanOut(Composite, Generic[R]):
@@ -201,8 +202,9 @@ def _policy(task: Task[..., Any], options: FanOutOptions) -> Policy:
             hint = "Give a whole number, at least 1."
             raise TaskMisused(f"limit={options.limit!r} is not a number of points of {task.name!r}.", {}, hint)
         changes["pool"] = Pool(name=f"{task.name} limit {id(options)}", slots=options.limit)
-    if options.on_error is not None:
-        changes["on_error"] = options.on_error
+    for name in ("on_error", "retries"):
+        if (value := getattr(options, name)) is not None:
+            changes[name] = value
     return policy_with(task.policy, changes, task=task.name, parameters=task.signature.names)
 
 

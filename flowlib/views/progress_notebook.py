@@ -77,7 +77,7 @@ def running_html(snapshot: Snapshot, notices: list[str]) -> html.Html:
 
 def ended_html(snapshot: Snapshot, notices: list[str]) -> html.Html:
     """Return a run that ended: its summary, what failed, and the tasks folded away."""
-    good = snapshot.status == "done" and not snapshot.all.counts.get("failed")
+    good = snapshot.status == "success"
     dot = html.tag("span", class_=f"badge badge-{'done' if good else 'failed'}")
     details = html.tag("details", html.tag("summary", "tasks", class_="muted"), _task_table(snapshot))
     return html.fragment(

@@ -147,7 +147,7 @@ def _cells(row: Row) -> Iterator[Text]:
 
 
 def _summary(snapshot: Snapshot) -> Text:
-    failed = snapshot.all.counts.get("failed", 0) or snapshot.status not in ("done", "running")
+    failed = snapshot.all.counts.get("failed", 0) or snapshot.status not in ("success", "running")
     look = LOOKS["failed" if failed else "done"]
     text = Text(summary_line(snapshot))
     text.stylize(look.style, 0, len(snapshot.title))

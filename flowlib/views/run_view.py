@@ -14,7 +14,14 @@ from flowlib.views.table import Column, render_table
 from flowlib.views.tally import FailureTally
 
 MAX_FAILURES = 10
-_RUN_LOOKS = {"done": "done", "running": "running", "failed": "failed", "cancelled": "cancelled", "crashed": "failed"}
+_RUN_LOOKS = {
+    "success": "done",
+    "partial": "timed_out",
+    "running": "running",
+    "failed": "failed",
+    "cancelled": "cancelled",
+    "crashed": "failed",
+}
 
 
 def run_text(record: RunRecord, *, width: int = 100, color: bool = False, zone: tzinfo | None = UTC) -> str:

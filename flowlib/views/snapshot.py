@@ -104,7 +104,7 @@ def predict_remaining(row: Row, expected_s: float | None) -> float | None:
     n_left = (row.total or 0) - row.n_ended
     if n_left <= 0:
         return None
-    n_ran = row.counts.get("done", 0) + row.counts.get("failed", 0)
+    n_ran = sum(row.counts.get(state, 0) for state in ("done", "failed", "timed_out"))
     by_rate = row.elapsed_s / n_ran * n_left if n_ran >= _ETA_AFTER else None
     if expected_s is None:
         return by_rate
@@ -132,7 +132,8 @@ def status_line(snapshot: Snapshot) -> str:
     """Return how far a run is, on one line: `fit: 40 of 131, 3 failed, 4 running, 12.0 s, about 28.0 s left`."""
     row = snapshot.all
     said = [f"{row.n_ended:,} of {row.total or 0:,}"]
-    said += [f"{row.counts[state]:,} {state}" for state in ("cached", "failed", "running") if row.counts.get(state)]
+    shown = ("cached", "failed", "timed_out", "running")
+    said += [f"{row.counts[state]:,} {state.replace('_', ' ')}" for state in shown if row.counts.get(state)]
     said.append(format_seconds(row.elapsed_s))
     if snapshot.remaining_s is not None:
         said.append(remaining_words(snapshot.remaining_s))

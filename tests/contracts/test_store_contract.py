@@ -569,3 +569,23 @@ def test_closing_twice_is_harmless(store: Store) -> None:
     """Doors close what engines have closed."""
     store.close()
     store.close()
+
+
+# ---- notes
+
+
+def test_a_note_takes_the_place_of_an_earlier_one(store: Store) -> None:
+    """By name, whatever the name; what was never put is not there."""
+    assert store.notes(["a", "b"]) == {}
+    store.put_notes({"a": b"1", "b \u00e9": b"\0" * 1000})
+    store.put_notes({"a": b"2", "c": b""})
+    assert store.notes(["a", "b \u00e9", "c", "d"]) == {"a": b"2", "b \u00e9": b"\0" * 1000, "c": b""}
+
+
+def test_notes_are_no_entries(store: Store) -> None:
+    """A note under a key is not found as one, and the other way round."""
+    payload = store.encode(1)
+    store.put(entry_of("x", payload))
+    store.put_notes({key_of("y"): b"1"})
+    store.flush()
+    assert (store.find([key_of("y")]), store.notes([key_of("x")])) == ({}, {})

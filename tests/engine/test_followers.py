@@ -116,7 +116,7 @@ def test_returned_node_waits_again_and_is_skipped_without_its_input() -> None:
     commands = scheduler.handle([Ended(NodeId(0), "failed", has_value=False)])
     assert [command for command in commands if isinstance(command, Skip)] == [
         Skip(NodeId(1), NodeId(0)),
-        Skip(NodeId(2), NodeId(1)),
+        Skip(NodeId(2), NodeId(0)),
     ]
     assert scheduler.is_finished
 

@@ -461,7 +461,7 @@ def test_a_deadline_that_is_met_changes_nothing() -> None:
     """A run that is done in time returns its value and is logged as done."""
     log = EventLog()
     assert fl.run(inc(1), cache=False, deadline=3600.0, progress=False, observers=[log]) == 2
-    assert log.events[-1].status == "done"
+    assert log.events[-1].status == "success"
 
 
 def test_cancel_before_anything_started(tmp_path: Path) -> None:

@@ -221,7 +221,7 @@ def test_start_gives_a_handle(cache: Path) -> None:
     """A background run has a status, events and a result."""
     handle = fl.start(add(inc(1), 2), cache=cache)
     assert handle.result(timeout_s=30) == 4
-    assert handle.status == "done"
+    assert handle.status == "success"
     assert handle.events and len(handle.nodes) == 2
 
 

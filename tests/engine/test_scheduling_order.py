@@ -5,7 +5,7 @@ import math
 import sys
 import tracemalloc
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ from flowlib.events import NodeCached, NodeFinished, NodeStarted, RunFinished, R
 from flowlib.execution.base import Stored
 from flowlib.graph.graph import Graph
 from flowlib.ids import Key
+from flowlib.scheduling.messages import Grown, Traits
 from flowlib.scheduling.scheduler import Scheduler
-from flowlib.store.base import Entry, Payload
+from flowlib.store.base import GENERATION, Entry, Payload
 from flowlib.store.memory import MemoryStore
 from flowlib.testing import EventLog
 
@@ -47,6 +48,15 @@ class CountingStore(MemoryStore):
         self.counts["keys"] += len(keys)
         return super().find(keys)
 
+    def notes(self, names: Sequence[str]) -> dict[str, bytes]:
+        self.counts["notes"] += 1
+        self.counts["note names"] += len(names)
+        return super().notes(names)
+
+    def put_notes(self, notes: Mapping[str, bytes]) -> None:
+        self.counts["put notes"] += 1
+        super().put_notes(notes)
+
     def load(self, payload: Payload) -> object:
         self.counts["loads"] += 1
         return super().load(payload)
@@ -66,6 +76,11 @@ class CountingStore(MemoryStore):
     def stats(self, task: str) -> Any:
         self.counts["stats"] += 1
         return super().stats(task)
+
+
+def set_recipes_aside(store: CountingStore) -> None:
+    """Make the next run decide every node by its key."""
+    store.put_notes({GENERATION: b"another"})
 
 
 def chain(n: int, first: int = 0) -> Any:
@@ -155,6 +170,7 @@ def test_a_warm_flat_run_asks_the_store_once(n: int) -> None:
     store = CountingStore()
     nodes = [inc(number) for number in range(n)]
     counted(total(nodes), store)
+    set_recipes_aside(store)
     counts = counted(total([inc(number) for number in range(n)]), store)
     assert (counts["finds"], counts["keys"]) == (2, n + 1)
     assert counts["loads"] == 1
@@ -166,8 +182,21 @@ def test_a_warm_chain_asks_once_a_level() -> None:
     """Each key depends on the output before it; nothing is loaded on the way."""
     store = CountingStore()
     counted(chain(50), store)
+    set_recipes_aside(store)
     counts = counted(chain(50), store)
     assert (counts["finds"], counts["keys"], counts["loads"]) == (50, 50, 1)
+
+
+@pytest.mark.parametrize("n", [10, 200])
+def test_an_unchanged_run_asks_for_its_targets_only(n: int) -> None:
+    """Two look-ups, one for notes and one for entries, however many nodes there are; one value is loaded."""
+    store = CountingStore()
+    for make in (lambda: total([inc(number) for number in range(n)]), lambda: chain(n)):
+        counted(make(), store)
+        counts = counted(make(), store)
+        assert (counts["notes"], counts["note names"], counts["finds"], counts["keys"]) == (1, 2, 1, 1)
+        assert (counts["loads"], counts["encodes"], counts["recents"], counts["put notes"]) == (1, 0, 0, 0)
+        assert counts["stats"] <= 2
 
 
 def test_a_cold_run_asks_once_a_node() -> None:
@@ -224,7 +253,9 @@ def test_bytes_kept_for_a_reduction_go_when_the_point_is_something_else() -> Non
     reduction: Any = fl.fan_in(fl.fan_out(inc, over=fl.grid(x=[1, 2])), fl.best(max="value"))
     points = list(reduction._fl_deps)
     graph = Graph((reduction,))
-    kept = values.Values(graph, MemoryStore(), Scheduler(1, decides=True), frozenset(), {})
+    scheduler = Scheduler(1, decides=True)
+    scheduler.handle([Grown(graph.dependencies, [Traits()] * len(graph))])
+    kept = values.Values(graph, MemoryStore(), scheduler, frozenset(), {})
     kept.expect_reductions()
     first, second = (graph.id_of(point) for point in points)
     small, large = (entry_of(MemoryStore().encode(value)) for value in ("a", "a" * 1000))
@@ -255,9 +286,14 @@ def test_a_plan_asks_once_a_level() -> None:
     """Looking costs what deciding costs."""
     store = CountingStore()
     counted(total([inc(number) for number in range(50)]), store)
-    store.counts.clear()
-    assert fl.plan(total([inc(number) for number in range(50)]), cache=store).n_cached == 51
-    assert (store.counts["finds"], store.counts["loads"]) == (2, 0)
+    plans = []
+    for n_finds in (1, 2):  # by recipe, by keys
+        store.counts.clear()
+        plans.append(fl.plan(total([inc(number) for number in range(50)]), cache=store))
+        assert (store.counts["finds"], store.counts["loads"]) == (n_finds, 0)
+        set_recipes_aside(store)
+    assert [plan.n_cached for plan in plans] == [51, 51]
+    assert str(plans[0]) == str(plans[1])
 
 
 def test_each_node_has_two_events_when_it_runs_and_one_when_it_hits(tmp_path: Path) -> None:
@@ -316,7 +352,7 @@ def test_the_work_grows_with_the_number_of_nodes(
 
 @pytest.mark.parametrize("shape", ["flat", "chain"])
 def test_a_node_takes_a_bounded_amount_of_memory(shape: str) -> None:
-    """The peak of a run without a cache, graph and values included, stays below 2.5 kB a node."""
+    """The peak of a run without a cache, graph and values included, stays below 600 bytes a node."""
 
     def run(n: int) -> None:
         target = chain(n) if shape == "chain" else total([inc(number) for number in range(n)])
@@ -332,7 +368,7 @@ def test_a_node_takes_a_bounded_amount_of_memory(shape: str) -> None:
         left, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak / 5000 < 2500
+    assert peak / 5000 < 600
     assert left / 5000 < 100
 
 

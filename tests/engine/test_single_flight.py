@@ -148,7 +148,7 @@ def test_two_runs_in_two_threads_share(tmp_path: Path, notes: Path, executor: An
     Gate.go_on.set()
     assert (first.result(PATIENCE_S), second.result(PATIENCE_S)) == (1, 1)
     assert n_computed(notes) == 1
-    assert second.status == "done"
+    assert second.status == "success"
     ends = [event for event in log.events if isinstance(event, (NodeCached, NodeFinished, NodeStarted))]
     assert [type(event) for event in ends] == [NodeCached]
 

@@ -13,8 +13,8 @@ import pytest
 
 import flowlib as fl
 from flowlib.errors import WorkerDied
-from flowlib.execution.pool import shared_pool
 from flowlib.execution.proctree import family
+from flowlib.execution.warm import shared_pool
 from flowlib.history.query import list_runs, summarize_run
 
 PATIENCE_S = 30.0

@@ -8,7 +8,9 @@ import pytest
 
 from flowlib.errors import TaskMisused
 from flowlib.graph.policy import OPTION_NAMES, PLANNED_OPTIONS, Policy, Pool, policy_with
+from flowlib.graph.retry import Retry
 from flowlib.graph.task import task
+from flowlib.graph.timeout import Timeout
 
 
 def fit(data: int, verbose: bool = False) -> int:
@@ -28,6 +30,7 @@ def test_every_option_is_accepted_with_a_good_value() -> None:
     good: dict[str, Any] = {
         "name": "x", "version": "2", "cache": False, "ttl": 1.5, "ignore": ("data",), "env": (), "outputs": 1,
         "executor": "inline", "pool": Pool(name="db", slots=1), "priority": -2, "on_error": "keep", "always": True,
+        "retries": Retry(2), "timeout": Timeout(5),
         "check_in": print, "check_out": print, "same": max, "codec": "json", "tags": ("t",),
     }  # fmt: skip
 

@@ -139,7 +139,7 @@ def test_times_that_no_float_holds_stay_inside_the_reader(tmp_path: Path) -> Non
 
 def test_a_log_of_batches_reads_as_a_log_of_events(tmp_path: Path) -> None:
     """Batches and single events mix; the record of the run is the same either way."""
-    end = RunFinished(at=3.0, status="done", duration_s=2.0, counts={"done": 600})
+    end = RunFinished(at=3.0, status="success", duration_s=2.0, counts={"done": 600})
     whole, single = RunLog(tmp_path / "a", RUN), RunLog(tmp_path / "b", RUN)
     batch = ran(600)
     for log in (whole, single):

@@ -46,7 +46,7 @@ def test_every_kind_of_event_has_a_line(kind: type) -> None:
 def example(annotation: object) -> object:
     """Return some value of a field's type."""
     plain = getattr(annotation, "__supertype__", annotation)
-    return {float: 1.5, int: 3, str: "word", dict[str, int]: {"done": 2}}.get(plain, "done")  # type: ignore[call-overload]
+    return {float: 1.5, int: 3, str: "word", dict[str, int]: {"done": 2}}.get(plain, "success")  # type: ignore[call-overload]
 
 
 def test_defaults_are_left_out() -> None:
@@ -63,10 +63,17 @@ def test_numpy_scalars_are_written_as_numbers() -> None:
     assert decode(encode(event)) == NodeFinished(at=1.5, node=NodeId(3), task="fit", duration_s=0.5)
 
 
+def test_the_word_of_the_first_logs_is_read() -> None:
+    """A run that went well was `done` once."""
+    line = '{"event":"RunFinished","at":1.0,"status":"done","duration_s":1.0,"counts":{"done":2}}'
+
+    assert decode(line) == RunFinished(at=1.0, status="success", duration_s=1.0, counts={"done": 2})
+
+
 def test_containers_come_back_in_their_own_types() -> None:
     """Tuples are tuples again, so a decoded event equals and hashes like the one written."""
     started = RunStarted(run=RunId("r"), at=1.0, n_nodes=2, tags=("a", "b"), expected_s=2.5)
-    finished = RunFinished(at=2.0, status="done", duration_s=1.0, counts={"done": 2})
+    finished = RunFinished(at=2.0, status="success", duration_s=1.0, counts={"done": 2})
 
     assert decode(encode(started)) == started
     assert decode(encode(finished).encode("ascii")) == finished
@@ -95,7 +102,7 @@ def test_a_newer_version_can_be_read() -> None:
         '{"event":"NodesAdded","at":true,"parent":0,"n_nodes":1}',
         '{"event":"NodesAdded","at":1.0,"parent":0,"n_nodes":true}',
         '{"event":"RunFinished","at":1.0,"status":"great","duration_s":1.0,"counts":{}}',
-        '{"event":"RunFinished","at":1.0,"status":"done","duration_s":1.0,"counts":{"done":"2"}}',
+        '{"event":"RunFinished","at":1.0,"status":"success","duration_s":1.0,"counts":{"done":"2"}}',
         '{"event":"RunStarted","run":"r","at":1.0,"n_nodes":1,"tags":"ab"}',
         '{"event":"NodesAdded","at":1' + "0" * 400 + ',"parent":0,"n_nodes":1}',
         "[" * 100_000,

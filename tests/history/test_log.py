@@ -27,7 +27,7 @@ def node(i: int, at: float = 0.0) -> NodeStarted:
 
 def finished(at: float = 0.0) -> RunFinished:
     """Return the last event of a run."""
-    return RunFinished(at=at, status="done", duration_s=1.0, counts={"done": 3})
+    return RunFinished(at=at, status="success", duration_s=1.0, counts={"done": 3})
 
 
 def write(log: RunLog, *events: Event) -> None:

@@ -25,7 +25,7 @@ def record_run(directory: Path, name: str, *, at: float = 0.0, ends: bool = True
     log.on_event(NodeStarted(at=at, node=NodeId(0), task="fit"))
     log.flush()
     if ends:
-        log.on_event(RunFinished(at=at + 3, status="done", duration_s=3.0, counts={"done": 2, "failed": 0}))
+        log.on_event(RunFinished(at=at + 3, status="success", duration_s=3.0, counts={"done": 2, "failed": 0}))
     return log
 
 
@@ -100,7 +100,7 @@ def test_a_run_that_ended_is_summarized_from_its_ends(runs: Path, monkeypatch: p
 
     summary = summarize_run(find_run(runs))
 
-    assert (summary.run, summary.status, summary.duration_s, summary.tags) == (NEW, "done", 3.0, ("t",))
+    assert (summary.run, summary.status, summary.duration_s, summary.tags) == (NEW, "success", 3.0, ("t",))
     assert (summary.n_nodes, summary.counts) == (2, {"done": 2})
 
 

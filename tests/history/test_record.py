@@ -12,9 +12,11 @@ from flowlib.events import (
     NodeCancelled,
     NodeFailed,
     NodeFinished,
+    NodeRetried,
     NodesAdded,
     NodeSkipped,
     NodeStarted,
+    NodeTimedOut,
     Noticed,
     RunFinished,
     RunStarted,
@@ -35,10 +37,21 @@ any_events = st.one_of(
     st.builds(NodeStarted, at=times, node=nodes, task=names),
     st.builds(NodeFinished, at=times, node=nodes, task=names, duration_s=times, size_bytes=st.integers(0, 99)),
     st.builds(NodeFailed, at=times, node=nodes, task=names, error_type=names, message=st.text(max_size=3)),
+    st.builds(NodeTimedOut, at=times, node=nodes, task=names, error_type=names, message=st.text(max_size=3)),
+    st.builds(
+        NodeRetried,
+        at=times,
+        node=nodes,
+        task=names,
+        attempt=st.integers(1, 9),
+        delay_s=times,
+        error_type=names,
+        message=st.text(max_size=3),
+    ),
     st.builds(NodeSkipped, at=times, node=nodes, task=names, because=nodes),
     st.builds(NodeCancelled, at=times, node=nodes, task=names),
     st.builds(Noticed, at=times, kind=names, message=st.text(max_size=3)),
-    st.builds(RunFinished, at=times, status=st.just("done"), duration_s=times, counts=st.just({})),
+    st.builds(RunFinished, at=times, status=st.just("success"), duration_s=times, counts=st.just({})),
 )
 
 
@@ -51,6 +64,9 @@ def a_run() -> list[Event]:
         NodeStarted(at=100.2, node=N2, task="fit", label="lr=0.2", site="a.py:3"),
         NodeFinished(at=101.2, node=N1, task="fit", key=KEY, duration_s=1.0, size_bytes=10, worker="w1"),
         NodesAdded(at=101.2, parent=N1, n_nodes=1),
+        NodeRetried(at=101.9, node=N2, task="fit", attempt=1, delay_s=0.1, error_type="OSError", message="x"),
+        NodeStarted(at=102.0, node=N2, task="fit", label="lr=0.2", site="a.py:3", attempt=2),
+        NodeTimedOut(at=102.1, node=NodeId(5), task="send", error_type="TaskTimedOut", message="late", limit="queue"),
         NodeFailed(at=102.2, node=N2, task="fit", error_type="ValueError", message="bad", duration_s=2.0, worker="w2"),
         NodeSkipped(at=102.2, node=N3, task="best", because=N2),
         Noticed(at=102.3, kind="not-kept", message="disk full"),
@@ -70,7 +86,8 @@ def test_a_whole_run_is_recorded() -> None:
 
     assert (record.run, record.status, record.tags, record.expected_s) == ("r1", "failed", ("nightly",), 9.0)
     assert (record.started_at, record.ended_at, record.duration_s) == (100.0, 102.5, 2.5)
-    assert record.counts == {"waiting": 1, "done": 1, "cached": 1, "failed": 1, "skipped": 1, "cancelled": 1}
+    ends = {"done": 1, "cached": 1, "failed": 1, "skipped": 1, "timed_out": 1, "cancelled": 1}
+    assert record.counts == ends
     assert (record.n_nodes, record.saved_s, record.work_s) == (6, 7.0, 3.0)
     assert [notice.message for notice in record.notices] == ["disk full"]
 
@@ -86,10 +103,27 @@ def test_a_node_is_recorded_with_both_its_ends() -> None:
 
 def test_a_failure_keeps_its_error_and_its_place() -> None:
     """What failed can be shown and found."""
-    (failure,) = fold(a_run()).failures
+    failure, late = fold(a_run()).failures
 
     assert (failure.node, failure.error_type, failure.message, failure.site) == (N2, "ValueError", "bad", "a.py:3")
     assert (failure.label, failure.worker, failure.duration_s) == ("lr=0.2", "w2", 2.0)
+    assert (late.state, late.task) == ("timed_out", "send")
+
+
+def test_every_attempt_is_on_record() -> None:
+    """The attempts before the last one are listed with what went wrong and when the next one was to start."""
+    (attempt,) = fold(a_run()).nodes[N2].attempts
+
+    assert (attempt.attempt, attempt.error_type, attempt.message, attempt.delay_s) == (1, "OSError", "x", 0.1)
+
+
+def test_a_node_between_two_attempts_waits() -> None:
+    """It was heard of, and has not ended."""
+    record = fold(a_run()[:7])
+
+    assert record.nodes[N2].state == "waiting"
+    assert record.nodes[N2].ended_at is None
+    assert record.counts["waiting"] == 4
 
 
 def test_a_skipped_node_names_its_cause() -> None:
@@ -153,7 +187,9 @@ def test_the_numbers_of_every_prefix_add_up(stream: list[Event]) -> None:
         assert sum(record.counts.values()) == record.n_nodes
         assert set(record.counts) <= set(NODE_STATES)
         heard_of = sum(sum(task.counts.values()) for task in record.tasks)
-        assert heard_of == len(record.nodes) == record.n_nodes - record.counts.get("waiting", 0)
+        between_attempts = sum(node.state == "waiting" for node in record.nodes.values())
+        assert heard_of == len(record.nodes)
+        assert record.counts.get("waiting", 0) == record.n_nodes - heard_of + between_attempts
         assert record.duration_s >= 0
 
 

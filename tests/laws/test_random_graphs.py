@@ -80,14 +80,16 @@ def targets(seed: int, n_nodes: int) -> list[Any]:
 def test_cached_equals_uncached_equals_plain_python(
     tmp_path_factory: pytest.TempPathFactory, seed: int, n_nodes: int, workers: int
 ) -> None:
-    """Cold, warm, grown and uncached runs, inline and in threads, all agree with plain evaluation."""
+    """Cold, warm, grown and uncached runs, inline, in threads and in processes, all agree with plain evaluation."""
     cache = tmp_path_factory.mktemp("cache") / "c"
     expected = plain_value(targets(seed, n_nodes))
 
-    for executor in ("threads", "inline", "threads"):
+    for executor in (*random.Random(seed).sample(["threads", "inline", "processes"], 3), "threads"):
         target = targets(seed, n_nodes)
         assert fl.run(target, cache=cache, executor=executor, workers=workers, progress=False) == expected
-    assert fl.run(targets(seed, n_nodes), cache=False, workers=workers, progress=False) == expected
+    for executor in ("threads", "processes"):
+        target = targets(seed, n_nodes)
+        assert fl.run(target, cache=False, executor=executor, workers=workers, progress=False) == expected
     bigger = targets(seed, n_nodes + 5)
     assert_run_correct(bigger, fl.run(bigger, cache=cache, progress=False))
 

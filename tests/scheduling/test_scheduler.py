@@ -205,11 +205,11 @@ def test_a_node_put_together_takes_a_slot_too() -> None:
 
 
 def test_a_failure_skips_everything_below_and_nothing_else() -> None:
-    """Each skipped node names the dependency that left it without a value."""
+    """Each skipped node names the one that it all began with."""
     told = Told(plan(), plan(0), plan(1), plan(), plan(3))
     told.missed(0, 3)
 
-    assert told.failed(0) == [m.Skip(NodeId(1), NodeId(0)), m.Skip(NodeId(2), NodeId(1))]
+    assert told.failed(0) == [m.Skip(NodeId(1), NodeId(0)), m.Skip(NodeId(2), NodeId(0))]
     assert told.done(3) == [decide(4)]
 
 
@@ -241,8 +241,8 @@ def test_a_new_node_on_a_failed_one_is_skipped_when_it_joins() -> None:
     told.failed(0)
 
     told.tell(grown((plan(0), plan(1), plan())))
-    assert told.commands == [m.Skip(NodeId(1), NodeId(0)), m.Skip(NodeId(2), NodeId(1)), decide(3)]
-    assert told.tell(grown((plan(2),))) == [m.Skip(NodeId(4), NodeId(2))]
+    assert told.commands == [m.Skip(NodeId(1), NodeId(0)), m.Skip(NodeId(2), NodeId(0)), decide(3)]
+    assert told.tell(grown((plan(2),))) == [m.Skip(NodeId(4), NodeId(0))]
 
 
 def test_a_new_always_node_waits_for_every_input_though_one_was_skipped_as_it_joined() -> None:

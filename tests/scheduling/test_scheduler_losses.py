@@ -43,7 +43,7 @@ def test_a_consumer_of_a_rerun_that_fails_is_skipped() -> None:
 
     commands = scheduler.handle([m.Ended(A, "failed", has_value=False)])
 
-    assert commands == [m.Skip(B, A), m.Skip(C, B)]
+    assert commands == [m.Skip(B, A), m.Skip(C, A)]
     assert scheduler.is_finished
 
 

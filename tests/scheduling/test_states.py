@@ -44,6 +44,7 @@ SITUATIONS: dict[str, Callable[[], Scheduler]] = {
     "waiting for an input": lambda: node_that(),
     "waiting for the same key": lambda: node_that(*READY, m.Deferred(NODE, OTHER)),
     "waiting for a lease": lambda: node_that(*RUNNING, m.Blocked(NODE)),
+    "waiting for its next attempt": lambda: node_that(*RUNNING, m.Retried(NODE)),
     "waiting for its children": lambda: node_that(*EXPANDED),
     "ready, being decided": lambda: node_that(*READY),
     "ready, in the queue": lambda: node_that(*RUNNING, slots=1),
@@ -54,6 +55,9 @@ SITUATIONS: dict[str, Callable[[], Scheduler]] = {
     "cached": lambda: node_that(*READY, m.Hit((NODE,))),
     "failed": lambda: node_that(*RUNNING, m.Ended(NODE, "failed", has_value=False)),
     "failed and kept": lambda: node_that(*RUNNING, m.Ended(NODE, "failed", has_value=True)),
+    "timed out": lambda: node_that(*RUNNING, m.Ended(NODE, "timed_out", has_value=False)),
+    "timed out and kept": lambda: node_that(*RUNNING, m.Ended(NODE, "timed_out", has_value=True)),
+    "timed out and still running": lambda: node_that(*RUNNING, m.Ended(NODE, "timed_out", False, keeps_slot=True)),
     "skipped": lambda: node_that(m.Missed((PRODUCER,)), m.Ended(PRODUCER, "failed", has_value=False)),
     "cancelled": lambda: node_that(m.Stopping()),
 }
@@ -68,18 +72,30 @@ FACTS: dict[str, tuple[m.Fact, str]] = {
     "Ended cached": (m.Ended(NODE, "cached", has_value=True), "cached"),
     "Ended failed": (m.Ended(NODE, "failed", has_value=False), "failed"),
     "Ended failed and kept": (m.Ended(NODE, "failed", has_value=True), "failed"),
+    "Ended timed out": (m.Ended(NODE, "timed_out", has_value=False), "timed_out"),
+    "Ended timed out and kept": (m.Ended(NODE, "timed_out", has_value=True), "timed_out"),
+    "Retried": (m.Retried(NODE), "attempt-failed"),
+    "Due": (m.Due(NODE), "due"),
     "Ended cancelled": (m.Ended(NODE, "cancelled", has_value=False), "cancelled"),
     "Ended skipped": (m.Ended(NODE, "skipped", has_value=False), "skipped"),
     "Expanded": (m.Expanded(NODE, (OTHER,)), "expanded"),
     "Lost": (m.Lost(NODE, PRODUCER), "input-lost"),
     "ValueLost": (m.ValueLost(NODE), "value-lost"),
 }
+WAITS = {"waiting for a lease", "waiting for its next attempt"}
+QUEUED = {"ready, in the queue", "ready to be put together"}
 ONLY_IN = {  # facts that need more than the state: the situations in which they are the answer to a question
     "Hit": {"ready, being decided"},
     "Missed": {"ready, being decided"},
     "Deferred": {"ready, being decided"},
     "Unblocked": {"waiting for a lease"},
-    "ValueLost": {"done", "cached", "failed and kept"},
+    "Due": {"waiting for its next attempt"},
+    "ValueLost": {"done", "cached", "failed and kept", "timed out and kept"},
+    "Ended failed": {"running", "being put together", *WAITS},
+    "Ended failed and kept": {"running", "being put together", *WAITS},
+    "Ended timed out": {"running", "being put together", *WAITS, *QUEUED},
+    "Ended timed out and kept": {"running", "being put together", *WAITS, *QUEUED},
+    "Expanded": {"running", "being put together", *WAITS, *QUEUED},
 }
 
 
@@ -94,7 +110,7 @@ def test_a_fact_is_taken_where_the_table_has_it_and_refused_elsewhere(situation:
 
     if is_legal:
         scheduler.handle([fact])
-        assert scheduler.states[NODE] != state or name == "Missed"
+        assert scheduler.states[NODE] != state or name == "Missed" or TRANSITIONS[state, cause] == state
     else:
         with pytest.raises(InternalError, match="report"):
             scheduler.handle([fact])
@@ -123,7 +139,7 @@ def test_final_states_are_left_only_when_a_value_is_lost() -> None:
     """An end is an end."""
     left = {(state, cause) for state, cause in TRANSITIONS if state in FINAL_STATES}
 
-    assert left == {(state, "value-lost") for state in VALUE_STATES | {"failed"}}
+    assert left == {(state, "value-lost") for state in VALUE_STATES | {"failed", "timed_out"}}
     assert FINAL_STATES | {"waiting", "ready", "running"} == set(NODE_STATES)
 
 
@@ -137,6 +153,10 @@ def test_final_states_are_left_only_when_a_value_is_lost() -> None:
         m.Lost(NODE, NodeId(7)),
         m.ValueLost(NodeId(7)),
         m.Unblocked(NodeId(7)),
+        m.Retried(NodeId(7)),
+        m.Due(NodeId(7)),
+        m.SlotFreed(NodeId(7)),
+        m.SlotFreed(NODE),
         m.Expanded(NODE, (NodeId(7),)),
         m.Expanded(NODE, (NODE,)),
         m.Ended(NODE, "done", has_value=False),

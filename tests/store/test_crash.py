@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from flowlib.ids import Key
-from flowlib.store.base import BlobLost, Entry
+from flowlib.store.base import GENERATION, BlobLost, Entry
 from flowlib.store.files import Files
+from flowlib.store.index import IndexBusy
 from flowlib.store.local import LocalStore
 from flowlib.store.maintain import gc, verify
 
@@ -348,3 +349,29 @@ def test_processes_and_threads_share_one_cache(
     assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids] == [0, 0, 0]
 
     assert verify(opened()).is_sound
+
+
+@pytest.mark.parametrize(("number", "is_known"), [(1, False), (2, True)])
+def test_a_replay_that_replaces_a_result_makes_notes_about_recipes_unknown(
+    opened: Callable[..., LocalStore],
+    entry_of: Callable[..., Entry],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    is_known: bool,
+) -> None:
+    """Killed between log and index: what was noted about a replaced result does not count, a new result changes nothing."""
+    store = opened()
+    store.put(entry_of(1, store.encode("old")))
+    store.flush()
+    store.put_notes({GENERATION: b"1"})
+
+    def busy(change: object) -> None:
+        raise IndexBusy("killed")
+
+    killed = opened()
+    killed.put(entry_of(number, killed.encode("new")))
+    monkeypatch.setattr(killed.records.index, "commit", busy)
+    killed.flush()
+
+    assert opened().notes([GENERATION]) == ({GENERATION: b"1"} if is_known else {})
+    assert killed.take_notices() != []

@@ -13,7 +13,7 @@ from flowlib.clock import FrozenClock
 from flowlib.errors import StoreTrouble
 from flowlib.hashing.file import File
 from flowlib.ids import Key
-from flowlib.store.base import Entry
+from flowlib.store.base import GENERATION, Entry
 from flowlib.store.files import Files
 from flowlib.store.local import LocalStore
 from flowlib.store.maintain import gc, ls, repair, rm, size, verify
@@ -349,3 +349,17 @@ def test_gc_makes_room_on_a_full_disk(
     assert {kept.key for kept in ls(store)} == {twin.key, young}
     assert len(removed) == 2
     assert verify(store).is_sound
+
+
+def test_removing_results_forgets_all_notes(store: LocalStore, entry_of: Callable[..., Entry]) -> None:
+    """What was noted about results does not outlive one of them; a removal of nothing changes nothing."""
+    put(store, entry_of, 1)
+    put(store, entry_of, 2, task="other")
+    for remove in (lambda: rm(store, task="fit"), lambda: gc(store, older_than_s=-1.0)):
+        store.put_notes({GENERATION: b"1", "recipe:x": b"2"})
+        assert rm(store, task="unknown") == 0
+        assert len(gc(store).keys) == 0
+        assert len(store.notes([GENERATION, "recipe:x"])) == 2
+        remove()
+        assert store.notes([GENERATION, "recipe:x"]) == {}
+    store.close()

@@ -329,3 +329,19 @@ def test_blobs_are_synced_before_the_entries_that_name_them(
     between = log[first_write:last_write]
     assert ("sync" in between or "sync_path" in between) == bool(synced)
     assert ("sync" in log[last_write:]) == bool(synced)
+
+
+def test_a_process_that_may_have_no_more_maps_reads(
+    opened: Callable[..., LocalStore], faulty_files: Callable[..., Any]
+) -> None:
+    """Linux gives a process 65,530 of them; a blob that cannot be mapped is not a blob that is lost."""
+
+    def refuse(_: int, operation: str, __: tuple[Any, ...]) -> None:
+        if operation == "map_private":
+            raise OSError(12, "Cannot allocate memory")
+
+    store = opened(files=faulty_files(refuse))
+    value = bytes(range(256)) * 1000
+
+    assert store.load(store.encode(value)) == value
+    assert store.take_notices() == []

@@ -77,7 +77,7 @@ def sweep(clock: FrozenClock, n: int, step_s: float, n_failed: int = 0) -> Itera
             yield NodeFailed(at=clock.now(), node=i, task="fit", error_type="ValueError", message="bad lr")
         else:
             yield NodeFinished(at=clock.now(), node=i, task="fit", duration_s=step_s)
-    yield RunFinished(at=clock.now(), status="done", duration_s=clock.now() - began, counts={"done": n})
+    yield RunFinished(at=clock.now(), status="success", duration_s=clock.now() - began, counts={"done": n})
 
 
 def feed(observer: object, events: Iterator[Event]) -> None:

@@ -39,7 +39,7 @@ def done(n: int, task: str = "fit") -> list[Event]:
     return [NodeFinished(at=1.0, node=NodeId(i), task=task) for i in range(n)]
 
 
-def ended(status: RunStatus = "done") -> RunFinished:
+def ended(status: RunStatus = "success") -> RunFinished:
     """Return the end of a run of 4.2 seconds."""
     return RunFinished(at=5.0, status=status, duration_s=4.2, counts={})
 

@@ -1,0 +1,142 @@
+"""Recognise the targets of a run by their recipes, so that nothing above them has to be looked at.
+
+Theory of operation: a run that came to a plain end notes for each target: recipe -> key and output (`remember`). A later
+run asks for these notes first. If all of its targets are known and their entries are still good, they are hits, and what
+is above them is *covered*: neither named by a key, nor looked up, nor announced one by one. If any is not, nobody is
+recognised and every node is decided by its key, with early cut-off.
+
+Why all or none: nodes that an open target needs are decided by keys anyway, and one run then speaks of each node in one
+way only.
+
+Rules:
+1. A note counts only together with the *generation* in which it was made: a random token that the store keeps. It is
+   replaced whenever a stored result may give way to another one under the same key (`set_aside`), and forgotten when
+   results are removed. So a recipe never outlives a change that keys alone would have noticed: somebody forced a task to
+   fetch its data anew, or removed a result to have it made again.
+2. The generation is read before anything is looked up. What a run learns from look-ups that a change may have overtaken
+   is noted in a generation that is over.
+3. A run that set recipes aside itself notes nothing. The next one does.
+
+What is left: a task whose output differs from call to call, whose entry was lost to damage, and was then made again by a
+run of another target. Its older dependents are still recognised, with the output that they were made from.
+"""
+
+import marshal
+import os
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from flowlib.graph.graph import Graph
+from flowlib.ids import Digest, Key, NodeId
+from flowlib.planning.key import KeyMaker
+from flowlib.planning.recipe import recipes_of
+from flowlib.store.base import GENERATION, Entry, Store
+
+_FORMAT = 1
+_MARSHAL_VERSION = 2
+_PREFIX = "recipe:"
+_NOTHING = (Key(""), "")
+
+
+class Recognition:
+    """What is known of the targets of one run by their recipes.
+
+    Args:
+        graph: The graph as it is when the run starts.
+        store: Where notes and entries are.
+        keys: Makes recipes and keys for this run.
+        force: Names of tasks that run whatever is stored.
+    """
+
+    def __init__(self, graph: Graph, store: Store, keys: KeyMaker, force: Collection[str]) -> None:
+        self._graph, self._store, self._keys, self._force = graph, store, keys, force
+        self._recipes: dict[NodeId, str] = {}
+        """The recipes of the targets that are worth one."""
+        self._generation = b""
+        """Empty until it is known, and when there is none."""
+        self._noted: dict[str, bytes] = {}
+        self._is_void = False
+
+    def entries(self, targets: Sequence[NodeId]) -> dict[NodeId, Entry] | None:
+        """Return the entry of each target if all are recognised, else None. Cost: `recipes_of`, and two look-ups.
+
+        A target without dependencies has its recipe for a key.
+        """
+        n_nodes, needed = len(self._graph), self._graph.dependencies
+        deep = [target for target in targets if needed[target]]
+        if not deep or 2 * len(deep) > n_nodes:
+            return None  # there is little above them: to note them costs more than it saves
+        self._recipes = recipes_of(self._graph, deep, self._keys, self._force)
+        if not self._recipes:
+            return None
+        self._noted = self._store.notes([GENERATION, *[_PREFIX + recipe for recipe in self._recipes.values()]])
+        self._generation = self._noted.pop(GENERATION, b"")
+        if 2 * len(targets) > n_nodes or len(self._recipes) < len(deep):
+            return None
+        known = {target: self._known(target) if needed[target] else self._by_key(target) for target in targets}
+        keys = [key for key, _ in known.values() if key]
+        found = self._store.find(keys) if len(keys) == len(known) else {}
+        entries = {target: found[key] for target, (key, output) in known.items() if _is_good(found.get(key), output)}
+        return entries if len(entries) == len(known) else None
+
+    def prepare(self) -> None:
+        """Make sure that there is a generation before the first look-up of a run that may have something to note."""
+        if self._recipes and not self._generation:
+            self._generation = _new_generation()
+            self._store.put_notes({GENERATION: self._generation})
+
+    def remember(self, kept: Mapping[NodeId, tuple[Key, Digest]]) -> None:
+        """Note what the targets gave, in a run in which every node was found or kept, and nothing else happened.
+
+        Args:
+            kept: Key and output of each target whose value is in the store.
+        """
+        if self._is_void or not self._generation or not self._keys.is_steady:
+            return
+        notes = {
+            _PREFIX + recipe: marshal.dumps((_FORMAT, self._generation, *kept[target]), _MARSHAL_VERSION)
+            for target, recipe in self._recipes.items()
+            if target in kept
+        }
+        new = {name: note for name, note in notes.items() if self._noted.get(name) != note}
+        if new:
+            self._store.put_notes(new)
+
+    def set_aside(self) -> None:
+        """Make every recipe in the store unknown: a stored result may be about to give way to another one."""
+        self._is_void = True
+        self._store.put_notes({GENERATION: _new_generation()})
+
+    @property
+    def is_void(self) -> bool:
+        """Whether this run has set recipes aside."""
+        return self._is_void
+
+    def _known(self, target: NodeId) -> tuple[Key, str]:
+        """Return the key and the output that are noted for a target; nothing if there is no note of this generation."""
+        note = self._noted.get(_PREFIX + self._recipes[target])
+        fields: Any = marshal.loads(note) if note is not None else None
+        if type(fields) is not tuple or fields[:2] != (_FORMAT, self._generation):
+            return _NOTHING
+        _, _, key, output = fields
+        return key, output
+
+    def _by_key(self, target: NodeId) -> tuple[Key, str]:
+        """Return the key of a target without dependencies; its output may be any."""
+        node = self._graph.nodes[target]
+        key = self._keys.key_of(node, lambda _: None).key
+        return _NOTHING if key is None or node._fl_task.name in self._force else (key, "")
+
+
+def _is_good(entry: Entry | None, output: str) -> bool:
+    """Whether an entry will do for a target that gave this output, if that is known."""
+    return entry is not None and is_plain(entry) and output in ("", entry.output)
+
+
+def is_plain(entry: Entry) -> bool:
+    """Whether a result depends on nothing beyond its key and stays valid: no file, no time."""
+    return entry.expires_at is None and not entry.watch and "files" not in entry.flags
+
+
+def _new_generation() -> bytes:
+    return os.urandom(16)
