@@ -363,6 +363,7 @@ class Engine(Settling):
     def _assemble(self, number: NodeId) -> list[m.Fact]:
         if (dropped := self._jobs.dropped_child(number)) is not None:
             return self._lost(number, dropped)
+        self._keep_rest()  # it is stored only if everything below it is
         self._n_running += 1
         self._executor.submit(self._jobs.assembling(number, self._misses.get(number, CACHE_OFF)))
         return []
