@@ -165,6 +165,11 @@ class Files:
         """Return what `lstat` says."""
         return os.lstat(path)
 
+    def free_bytes(self, path: Path) -> int:
+        """Return how many bytes can still be written where a path lies."""
+        found = os.statvfs(path)
+        return found.f_bavail * found.f_frsize
+
     def is_ordinary(self, path: Path) -> bool:
         """Say whether a path names an ordinary file, and no link to one."""
         return stat.S_ISREG(os.lstat(path).st_mode)

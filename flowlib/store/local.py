@@ -38,6 +38,9 @@ from flowlib.store.waiting import Batch, Waiting
 
 __all__ = ["LocalStore", "StoreOptions", "open_store"]
 
+_OPENING_BYTES = 128 * 1024
+"""What SQLite needs before it can do anything."""
+
 
 def open_store(path: str | os.PathLike[str], options: StoreOptions) -> "LocalStore":
     """Open the cache in a directory, making it if needed.
@@ -52,7 +55,12 @@ def open_store(path: str | os.PathLike[str], options: StoreOptions) -> "LocalSto
     try:
         return LocalStore(root, options, mac)
     except (IndexBusy, OSError) as error:
-        raise unusable(root, str(error), "Free space or repair permissions, or choose another directory.") from error
+        if options.files.free_bytes(root) >= _OPENING_BYTES:
+            raise unusable(
+                root, str(error), "Free space or repair permissions, or choose another directory."
+            ) from error
+        hint = "Free space: `runs` and `bad` in it may be deleted, or all of it at the price of computing again."
+        raise unusable(root, f"no space is left on its disk ({error})", hint) from error
 
 
 def _derive_of(store: "LocalStore") -> Derive:
