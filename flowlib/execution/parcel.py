@@ -14,6 +14,7 @@ has other code answers `stale`, and then all of the user's code goes by value. I
 result is used and not stored.
 """
 
+import contextlib
 import hashlib
 import linecache
 import pickle
@@ -30,14 +31,15 @@ from flowlib.execution.picklers import Packing, Slot, is_user_module
 from flowlib.execution.pickling import Spill, dump, load, load_nodes
 from flowlib.execution.roundtrip import unpack_error
 from flowlib.execution.standins import needs_stand_in
-from flowlib.execution.wire import Body, Done, Goods, Proof, QuickDone, Row, Terms, Wants
+from flowlib.execution.wire import Body, Done, Goods, InStore, Proof, QuickDone, Row, Terms, Wants
 from flowlib.execution.worker import Worker
 from flowlib.graph.args import replace
 from flowlib.graph.node import Node
 from flowlib.graph.policy import Policy
 from flowlib.graph.task import Task
-from flowlib.ids import Key
+from flowlib.ids import Digest, Key
 from flowlib.store.base import BlobLost, Entry, Payload
+from flowlib.store.codec import PICKLED
 from flowlib.sweep.failed import Failed
 
 _REPLACED = "its code was replaced while the run went on; run again to store it"
@@ -107,7 +109,8 @@ class Packer:
         position_of = {node: position for position, (node, _) in enumerate(sources)}
         keys = [source.key for _, source in sources if isinstance(source, Stored)]
         entries = self._worker.store.find(keys) if keys and self._worker.store is not None else {}
-        inputs = [self._input(node, source, entries) for node, source in sources]
+        whole = (id(job.task), id(job.policy)) in self._whole
+        inputs = [self._input(node, source, entries, whole) for node, source in sources]
 
         def stand_for(node: Node) -> Any:
             position = position_of[node]
@@ -116,7 +119,6 @@ class Packer:
 
         args = tuple(replace(job.args, stand_for))
         packing = Packing()
-        whole = (id(job.task), id(job.policy)) in self._whole
         packed_inputs = self._dump_named(job, "an input", inputs, packing, whole)
         packed_args = self._dump_named(job, "an argument", args, packing, whole)
         body = Body(
@@ -184,32 +186,32 @@ class Packer:
             'Pass what it is made from instead (a path, a configuration), or give the task executor="threads".',
         )
 
-    def _input(self, node: Node, source: Any, entries: Mapping[Key, Entry]) -> Any:
+    def _input(self, node: Node, source: Any, entries: Mapping[Key, Entry], whole: bool) -> Any:
         if isinstance(source, Given):
             return source.value
         if isinstance(source, Shared):
             return source.value
         if isinstance(source, Payload):
-            return self._payload(node, source)
+            return self._stored(node, source, None, None, whole)
         entry = entries.get(source.key)
-        if entry is not None and source.output in (None, entry.output) and entry.payload.kept:
-            if self._sees_store or entry.payload.inline is not None:
-                return entry.payload
-            try:
-                return self._worker.store.load(entry.payload)  # type: ignore[union-attr]
-            except BlobLost:
-                pass
-        if source.spare is None:
-            raise _Lost(node)
-        return source.spare.value
+        if entry is None or source.output not in (None, entry.output) or not entry.payload.kept:
+            return self._stored(node, None, None, source.spare, whole)
+        digest = None if "opaque" in entry.flags else entry.output
+        return self._stored(node, entry.payload, digest, source.spare, whole)
 
-    def _payload(self, node: Node, payload: Payload) -> Any:
-        if self._sees_store or payload.inline is not None:
-            return payload
-        try:
-            return self._worker.store.load(payload)  # type: ignore[union-attr]
-        except BlobLost:
-            raise _Lost(node) from None
+    def _stored(
+        self, node: Node, payload: Payload | None, digest: Digest | None, spare: Shared | None, whole: bool
+    ) -> Any:
+        """Return a stored input as a worker can load it, or its value; from memory if the stored one is lost."""
+        is_pickled = payload is not None and payload.codec in PICKLED
+        if payload is not None and (self._sees_store or payload.inline is not None) and not (whole and is_pickled):
+            return InStore(payload, digest if is_pickled else None)
+        if payload is not None and self._worker.store is not None:
+            with contextlib.suppress(BlobLost):
+                return self._worker.store.load(payload)
+        if spare is None:
+            raise _Lost(node)
+        return spare.value
 
     def goods(self, task: Task[..., Any], policy: Policy) -> str:
         """Return the name of a task's goods; they are in `Parcel.parts` under it. Packed once."""

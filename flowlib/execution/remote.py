@@ -27,17 +27,18 @@ from flowlib.config import take_environment
 from flowlib.errors import CannotSend, error_text
 from flowlib.execution.base import Batch, Call, Job, Outcome
 from flowlib.execution.pickling import Spill, dump_home, dump_nodes, load, load_nodes
+from flowlib.execution.proofs import are_proven, digest_or_none
 from flowlib.execution.quick import perform_batch
 from flowlib.execution.roundtrip import pack_error
 from flowlib.execution.spent import Spent, measured
 from flowlib.execution.spill import SpillDirectory
 from flowlib.execution.standins import put, stand_in_for
-from flowlib.execution.wire import Body, Done, Goods, Place, Proof, QuickDone, Row, Terms, Wants
+from flowlib.execution.wire import Body, Done, Goods, InStore, Place, QuickDone, Row, Terms, Wants
 from flowlib.execution.worker import Worker
 from flowlib.graph.args import ATOMS
 from flowlib.hashing.identity import Identity
 from flowlib.ids import NodeId
-from flowlib.store.base import BlobLost, Payload
+from flowlib.store.base import BlobLost
 from flowlib.store.blob_values import BlobValues
 
 _MOST_RUNS = 4
@@ -200,7 +201,7 @@ class Remote:
             for value in values:
                 put(value, self._asked, module, file)
         goods.task.__dict__["name"] = goods.name
-        is_proven = _are_proven(goods.proofs, held.worker.identity)
+        is_proven = are_proven(goods.proofs, held.worker.identity)
         if not is_proven and not goods.is_whole:
             raise _Wanting(Wants(is_stale=True))
         return _Loaded(goods, is_proven)
@@ -246,7 +247,7 @@ class Remote:
         def value_of(position: int) -> Any:
             if position not in loaded_inputs:
                 value = values[position]
-                loaded_inputs[position] = self._load_payload(held, position, value) if _is_payload(value) else value
+                loaded_inputs[position] = self._load_stored(held, position, value) if type(value) is InStore else value
             return loaded_inputs[position]
 
         try:
@@ -273,19 +274,21 @@ class Remote:
         for (module, file), values in met.items():
             for value in values:
                 put(value, self._asked, module, file)
-        if proofs and not loaded.goods.is_whole and not _are_proven(proofs, held.worker.identity):
+        if proofs and not loaded.goods.is_whole and not are_proven(proofs, held.worker.identity):
             raise _Wanting(Wants(is_stale=True))
 
-    def _load_payload(self, held: _Held, position: int, payload: Payload) -> Any:
-        store = held.worker.store
+    def _load_stored(self, held: _Held, position: int, stored: InStore) -> Any:
+        """Load an input; one whose classes are others here than where it was made must not be used."""
+        store = held.worker.store or BlobValues(Path(os.devnull), "off")
         self._asked.clear()
         try:
-            if store is None:
-                return BlobValues(Path(os.devnull), "off").load(payload)
-            return store.load(payload)
+            value = store.load(stored.payload)
         except BlobLost as error:
             self._raise_asked(error)
             raise _InputLost(position) from error
+        if stored.digest is not None and digest_or_none(value, held.worker.identity) != stored.digest:
+            raise _Wanting(Wants(is_stale=True))
+        return value
 
     def _answer(self, held: _Held, loaded: _Loaded, job: Job | Call, outcome: Outcome, spent: Spent) -> Done:
         done = self._answer_without_report(held, loaded, job, outcome, spent)
@@ -346,28 +349,9 @@ def _just_call(call: Callable[[], Any]) -> Any:
     return call()
 
 
-def _is_payload(value: Any) -> bool:
-    return type(value) is Payload
-
-
 def _is_scalar(value: Any) -> bool:
     kind = type(value)
     return kind in ATOMS and not (kind in (str, bytes) and len(value) > _SMALL_TEXT)
-
-
-def _are_proven(proofs: Any, identity: Identity) -> bool:
-    """Whether definitions have the code versions they should."""
-    return all(_is_proven(proof, identity) for proof in proofs)
-
-
-def _is_proven(proof: Proof, identity: Identity) -> bool:
-    try:
-        for module in proof.modules:
-            importlib.import_module(module)
-        function = getattr(proof.definition, "fn", proof.definition)
-        return identity.code_version(function).digest == proof.version
-    except Exception:  # whatever the import of a module of the user's may raise
-        return False
 
 
 def _cannot_return(job: Any, error: BaseException) -> BaseException:

@@ -68,7 +68,7 @@ class RoutedExecutor:
         for work in away:
             batch.waiting.remove(work)
         self._home.submit_batch(batch)
-        self._away.submit_batch(Batch(away))
+        self._away.submit_batch(Batch(away, batch.made, batch.gather))
 
     def perform_batch(self, batch: Batch) -> None:
         """Make the calls of a batch in the calling thread."""

@@ -82,7 +82,7 @@ class Goods:
 
 @attrs.frozen(kw_only=True)
 class Body:
-    """One call. `inputs` and `args` are messages of their own; an input is a payload or a value."""
+    """One call. `inputs` and `args` are messages of their own; an input is an `InStore` or a value."""
 
     node: int
     goods: str
@@ -92,6 +92,13 @@ class Body:
     keep: bool = False
     wants_digest: bool = False
     previous: Entry | None = None
+
+
+class InStore(NamedTuple):
+    """An input that the worker loads itself. `digest` is what it must be there, if the code of classes decides that."""
+
+    payload: Payload
+    digest: Digest | None
 
 
 class Row(NamedTuple):
