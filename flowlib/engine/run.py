@@ -15,6 +15,7 @@ from flowlib.engine.engine import Engine
 from flowlib.engine.failure import combined
 from flowlib.engine.flight import Circles
 from flowlib.engine.observe import Emitter
+from flowlib.engine.shares import Shares
 from flowlib.engine.stop import Stop, interrupts
 from flowlib.engine.stores import store_for
 from flowlib.errors import RunStopped, TaskMisused, near_miss
@@ -139,12 +140,15 @@ def _tell_unforced(engine: Engine, context: RunContext, force: Collection[str]) 
 def _run_inner(engine: Engine, context: RunContext, force: Collection[str]) -> None:
     before = context.stop.enter_user_code(False)
     try:
-        context.loop.catch_up_held_up()
-        engine.run()
-        _tell_unforced(engine, context, force)
+        with context.shares.lent(running_job.get(), engine.help_others, lambda: context.stop.is_killed):
+            try:
+                context.loop.catch_up_held_up()
+                engine.run()
+                _tell_unforced(engine, context, force)
+            finally:
+                with context.stop.closing():
+                    engine.close()
     finally:
-        with context.stop.closing():
-            engine.close()
         context.stop.enter_user_code(before)
 
 
@@ -205,6 +209,7 @@ def open_context(options: RunOptions, stop: Stop, *, looking: bool = False) -> t
         stop=stop,
         pool=None if inline else ThreadPool(options.settings.n_workers),
         tags=options.tags,
+        shares=Shares(options.settings),
         chance=options.chance,
         chain=options.chain,
         circles=options.circles,

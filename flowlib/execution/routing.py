@@ -86,6 +86,10 @@ class RoutedExecutor:
         """Perform a job or call with this key now, if the threads have it."""
         return self._home.take_over(key)
 
+    def help_out(self) -> bool:
+        """Perform a queued job that holds something others wait for, if the threads have one."""
+        return self._home.help_out()
+
     def kill(self, node: NodeId, error: BaseException) -> bool:
         """End the job of a node, if it is in a process or a coroutine."""
         return (self._made is not None and self._made.kill(node, error)) or self._home.kill(node, error)
