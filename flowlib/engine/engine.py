@@ -148,6 +148,7 @@ class Engine(Settling):
         if self._batches:
             outcomes += self._batches.look(self._context.clock.monotonic())
         facts += self._take(outcomes)
+        facts += self._batches.resized()
         if self._context.stop.is_killed:
             raise KeyboardInterrupt
         self._ledger.commit_in_time()
@@ -258,14 +259,16 @@ class Engine(Settling):
         miss = self._miss_of(number)
         refused = miss.call.missing or (self._jobs.refusal(number) if self._jobs.refusals else None)
         if refused is not None:
-            return self._fail(number, Outcome(node=number, error=refused))
+            return self._failures.failed(number, Outcome(node=number, error=refused))
         key = miss.call.key
         if key is not None and not self._ledger.holds_lease(number):
             if key in self._context.chain:
-                return self._fail(number, Outcome(node=number, error=needs_itself(self.graph.nodes[number])))
+                return self._failures.failed(number, Outcome(node=number, error=needs_itself(self.graph.nodes[number])))
             if not self._ledger.take_lease(number, key):
                 if not self._blocked.add(number, key):
-                    return self._fail(number, Outcome(node=number, error=needs_itself(self.graph.nodes[number])))
+                    return self._failures.failed(
+                        number, Outcome(node=number, error=needs_itself(self.graph.nodes[number]))
+                    )
                 return [m.Blocked(number)]
             if key in self._stored_meanwhile((number,)):
                 return [m.Blocked(number), m.Unblocked(number)]  # decide again, now that the lease is ours
@@ -390,4 +393,3 @@ class Engine(Settling):
             else:
                 facts += self._start(number)
         return facts
-

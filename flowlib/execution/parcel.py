@@ -19,7 +19,7 @@ import hashlib
 import linecache
 import pickle
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -57,11 +57,13 @@ class Parcel:
     needs: tuple[str, ...]
     parts: Mapping[str, bytes]
     files: tuple[str, ...] = ()
+    variables: Mapping[str, str | None] = attrs.field(factory=dict)
+    """Environment variables that the worker sets before the call."""
 
     def message(self, known: Collection[str] = ()) -> bytes:
         """Return the bytes for a worker that has some parts already."""
         parts = {name: self.parts[name] for name in self.needs if name not in known}
-        return pickle.dumps((self.needs, parts, self.body), protocol=5)
+        return pickle.dumps((self.needs, parts, self.body, self.variables), protocol=5)
 
 
 def _named(data: bytes) -> str:
@@ -75,10 +77,13 @@ class Packer:
         terms: What holds for all of them.
         worker: The run's own means: its store, its view of code and values.
         spill: Where large values go that are not in the store.
+        environ: This program's environment, for workers that do not take it on as a whole.
     """
 
-    def __init__(self, terms: Terms, worker: Worker, spill: Spill | None = None) -> None:
-        self._worker, self._spill = worker, spill
+    def __init__(
+        self, terms: Terms, worker: Worker, spill: Spill | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self._worker, self._spill, self._environ = worker, spill, environ
         self._sees_store = terms.root is not None
         terms_bytes = dump(terms, None, Packing())
         self._terms = _named(terms_bytes)
@@ -131,7 +136,15 @@ class Packer:
             wants_digest=job.wants_digest and self._sees_store,
             previous=job.previous,
         )
-        return Parcel(pickle.dumps(body, protocol=5), (self._terms, goods), self._parts, tuple(packing.files))
+        variables = self._variables((job.policy,))
+        needs = (self._terms, goods)
+        return Parcel(pickle.dumps(body, protocol=5), needs, self._parts, tuple(packing.files), variables)
+
+    def _variables(self, policies: Iterable[Policy]) -> dict[str, str | None]:
+        """Return the variables that count for the keys of calls, for a worker that does not have ours."""
+        if self._environ is None:
+            return {}
+        return {name: self._environ.get(name) for policy in policies for name in policy.env}
 
     def pack_calls(self, calls: Sequence[Call]) -> Parcel:
         """Return quick calls ready to be sent; their goods have been packed. Runs no code of the user's. About 2 us a call."""
@@ -149,7 +162,8 @@ class Packer:
             for call in calls
         ]
         needs = (self._terms, *dict.fromkeys(row.goods for row in rows))
-        return Parcel(pickle.dumps(rows, protocol=5), needs, self._parts)
+        variables = self._variables([call.policy for call in calls]) if self._environ is not None else {}
+        return Parcel(pickle.dumps(rows, protocol=5), needs, self._parts, variables=variables)
 
     def _dump_named(self, job: Job, what: str, values: Any, packing: Packing, whole: bool) -> bytes:
         """Pack values with what they rely on; say which of them cannot be packed."""

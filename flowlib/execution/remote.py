@@ -23,7 +23,7 @@ from typing import Any
 import attrs
 
 from flowlib.clock import SystemClock
-from flowlib.config import take_environment
+from flowlib.config import set_variables, take_environment
 from flowlib.errors import CannotSend, error_text
 from flowlib.execution.base import Batch, Call, Job, Outcome
 from flowlib.execution.pickling import Spill, dump_home, dump_nodes, load, load_nodes
@@ -90,10 +90,10 @@ class Remote:
         return pickle.dumps(answer, protocol=5)
 
     def _perform(self, message: bytes) -> Done | Wants:
-        needs, parts, packed = pickle.loads(message)
+        needs, parts, packed, variables = pickle.loads(message)
         body: Body = pickle.loads(packed)
         try:
-            held = self._prepare(needs, parts)
+            held = self._prepare(needs, parts, variables)
             return self._call(held, held.goods[body.goods], body)
         except _Wanting as wanting:
             return wanting.wants
@@ -105,10 +105,10 @@ class Remote:
 
         If the only answer is a `Wants`, none was begun.
         """
-        needs, parts, packed = pickle.loads(message)
+        needs, parts, packed, variables = pickle.loads(message)
         rows: Sequence[Row] = pickle.loads(packed)
         try:
-            held = self._prepare(needs, parts)
+            held = self._prepare(needs, parts, variables)
         except _Wanting as wanting:
             note(pickle.dumps(wanting.wants, protocol=5))
             return
@@ -144,7 +144,7 @@ class Remote:
 
     # ---- terms and goods
 
-    def _prepare(self, needs: Sequence[str], parts: Mapping[str, bytes]) -> _Held:
+    def _prepare(self, needs: Sequence[str], parts: Mapping[str, bytes], variables: Mapping[str, Any]) -> _Held:
         """Return what is held of a run, with terms and goods in it."""
         terms_name, *goods_names = needs
         held = self._runs.get(terms_name)
@@ -156,6 +156,7 @@ class Remote:
                 self._runs.popitem(last=False)
         self._runs.move_to_end(terms_name)
         self._move_to(held.terms.place)
+        set_variables(variables)
         unknown = tuple(name for name in goods_names if name not in held.goods and name not in parts)
         if unknown:
             raise _Wanting(Wants(unknown=unknown))
@@ -186,11 +187,11 @@ class Remote:
         if place is None or place == self._place:
             return
         self._place = place
-        with contextlib.suppress(OSError):  # the directory is gone; the task will say so if it cares
-            os.chdir(place.cwd)
-        take_environment(place.environ)
-        sys.path[:] = place.path
-        sys.argv[:] = place.argv
+        if place.cwd:
+            with contextlib.suppress(OSError):  # the directory is gone; the task will say so if it cares
+                os.chdir(place.cwd)
+            take_environment(place.environ)
+            sys.path[:], sys.argv[:] = place.path, place.argv
         importlib.invalidate_caches()
         stand_in_for("__main__", place.main_file, self._asked)
 
