@@ -36,8 +36,8 @@ if TYPE_CHECKING:
         TaskTimedOut,
         Undigestible,
     )
+    from flowlib.graph.budget import Pool, Rate, rate
     from flowlib.graph.node import Node
-    from flowlib.graph.policy import Pool
     from flowlib.graph.retry import Retry
     from flowlib.graph.task import Task, eager, task
     from flowlib.graph.timeout import Timeout
@@ -86,7 +86,7 @@ _HOMES = {
         "NodeMisused ReducerError RunStopped SpaceError StoreTrouble SweepFailed TaskMisused TaskTimedOut Undigestible"
     ),
     "graph.node": "Node",
-    "graph.policy": "Pool",
+    "graph.budget": "Pool Rate rate",
     "graph.retry": "Retry",
     "graph.task": "Task eager task",
     "graph.timeout": "Timeout",
@@ -171,6 +171,7 @@ __all__ = [
     "Point",
     "Pool",
     "Ranked",
+    "Rate",
     "Reducer",
     "ReducerError",
     "Retry",
@@ -211,6 +212,7 @@ __all__ = [
     "pareto",
     "plan",
     "randint",
+    "rate",
     "reduce",
     "register_digest",
     "run",

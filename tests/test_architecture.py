@@ -38,6 +38,8 @@ HOMES = {  # third party -> the modules that may name it
     "xxhash": {"hashing.digest"},
     "cloudpickle": {"store.codec*", "execution.picklers"},
     "diskcache": {"store.index"},
+    "distributed": {"execution.on_dask"},
+    "ray": {"execution.on_ray"},
     "loguru": {"engine.observe"},
     "rich": {"views.*"},
     "cyclopts": {"cli.*"},

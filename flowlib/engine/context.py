@@ -11,9 +11,11 @@ import attrs
 
 from flowlib.clock import Clock
 from flowlib.config import Settings
+from flowlib.engine.clusters import Clusters
 from flowlib.engine.covered import InnerCalls
 from flowlib.engine.flight import Circles
 from flowlib.engine.observe import Emitter
+from flowlib.engine.shares import Shares
 from flowlib.engine.stop import Stop
 from flowlib.engine.stores import Use
 from flowlib.execution.quick import Unbegun
@@ -91,15 +93,21 @@ class RunContext:
     """What the runs inside the tasks of this run wait for."""
     unbegun: Unbegun = attrs.field(factory=Unbegun)
     """Quick calls of this run, and of those inside its tasks, that nobody has begun."""
+    clusters: Clusters = attrs.field(factory=Clusters)
+    """What this run, and those inside its tasks, have opened to work elsewhere."""
     loop: Loop = attrs.field(factory=Loop)
     """Where the run's engine works."""
     around: InnerCalls | None = None
     """Told what the calls of this run depend on: those of the call that the run was made in."""
     inner_calls: dict[NodeId, InnerCalls] = attrs.field(factory=dict)
     """The inner calls of those calls of this run that made any and have not been kept yet."""
+    shares: Shares = attrs.field(factory=lambda: Shares(Settings()))
+    """Pools, rates and resources, which runs inside tasks share."""
     is_inner: bool = False
     is_away: bool = False
     """Whether the run is in a worker process, for which there are no other processes."""
+    is_far: bool = False
+    """Whether the process is one of a cluster, where nobody would hear that something waits: then nothing does."""
     first_id: int = 0
     """Where this run's node ids start in the event stream."""
     inner_ids: Iterator[int] = attrs.field(factory=lambda: itertools.count(_INNER_IDS, _INNER_IDS))

@@ -285,8 +285,10 @@ def _drained(queue: "deque[Any]") -> list[Any]:
 class Executor(Protocol):
     """Where jobs run."""
 
-    capacity: int
-    """How many jobs it takes at once."""
+    @property
+    def capacity(self) -> int:
+        """How many jobs it takes at once. It may change: workers of a cluster come and go."""
+
     makes_calls_here: bool
     """Whether quick calls may be made in the thread of the engine: not if they were to be made in other processes."""
 
@@ -309,6 +311,12 @@ class Executor(Protocol):
         """Perform a job or call with this key now, in the calling thread; False if none waits to be started.
 
         A run that waits for a key calls it, because the thread it waits in may be the one that job is waiting for.
+        """
+
+    def help_out(self) -> bool:
+        """Perform a queued job that holds something others wait for, in the calling thread; False if there is none.
+
+        A run inside a task that waits for a budget calls it, because the thread it waits in may be the one that job needs.
         """
 
     def kill(self, node: NodeId, error: BaseException) -> bool:

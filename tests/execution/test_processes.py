@@ -233,6 +233,47 @@ def test_a_reloaded_module_is_new_for_warm_workers(module: Any) -> None:
     assert run(loaded.scaled(1), cache="store") == 30
 
 
+CLASSES = """
+    import flowlib as fl
+
+    class Model:
+        def __init__(self, data):
+            self.data = data
+
+        def score(self):
+            return len(self.data) * {factor}
+
+    @fl.task
+    def fit(n):
+        return Model("x" * n)
+"""
+
+
+def test_a_class_changed_here_is_changed_in_stored_values_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stored instance is loaded in a worker with the code that its class has here, though nothing else names it."""
+    import importlib
+
+    name = "models_" + tmp_path.name.replace("-", "_")
+    (tmp_path / f"{name}.py").write_text(textwrap.dedent(CLASSES.format(factor=1)))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    loaded: Any = importlib.import_module(name)
+
+    @fl.task
+    def score(model: Any) -> int:
+        return int(model.score())
+
+    def doubled(self: Any) -> int:
+        return len(self.data) * 2
+
+    assert run(score(loaded.fit(5000)), cache="store") == 5000
+    loaded.Model.score = doubled
+    assert run(score(loaded.fit(5000)), cache="store") == 10_000
+    assert run(score(loaded.fit(10)), cache="store") == 20
+    sys.modules.pop(name)
+
+
 def test_a_helper_of_a_module_reached_from_a_closure(module: Any) -> None:
     """A function that goes by value and uses a module runs with the module as it is here."""
     loaded, _ = module
