@@ -372,7 +372,6 @@ class Engine(Settling):
         self._keep_rest()  # what it is put together from has to be stored, or it is not stored itself
         if (dropped := self._jobs.dropped_child(number)) is not None:
             return self._lost(number, dropped)
-        self._keep_rest()  # it is stored only if everything below it is
         self._n_running += 1
         self._executor.submit(self._jobs.assembling(number, self._misses.get(number, CACHE_OFF)))
         return []

@@ -31,15 +31,12 @@ from flowlib.store.locks import MAINTENANCE
 from flowlib.store.mac import Mac
 from flowlib.store.memo import StoredFileMemo
 from flowlib.store.notices import Notices
-from flowlib.store.opening import StoreOptions, open_directory, unusable
+from flowlib.store.opening import StoreOptions, no_index, open_directory, unusable
 from flowlib.store.records import Records
 from flowlib.store.replay import Derive, Get
 from flowlib.store.waiting import Batch, Waiting
 
 __all__ = ["LocalStore", "StoreOptions", "open_store"]
-
-_OPENING_BYTES = 128 * 1024
-"""What SQLite needs before it can do anything."""
 
 
 def open_store(path: str | os.PathLike[str], options: StoreOptions) -> "LocalStore":
@@ -55,12 +52,7 @@ def open_store(path: str | os.PathLike[str], options: StoreOptions) -> "LocalSto
     try:
         return LocalStore(root, options, mac)
     except (IndexBusy, OSError) as error:
-        if options.files.free_bytes(root) >= _OPENING_BYTES:
-            raise unusable(
-                root, str(error), "Free space or repair permissions, or choose another directory."
-            ) from error
-        hint = "Free space: `runs` and `bad` in it may be deleted, or all of it at the price of computing again."
-        raise unusable(root, f"no space is left on its disk ({error})", hint) from error
+        raise no_index(root, error, options.files) from error
 
 
 def _derive_of(store: "LocalStore") -> Derive:
