@@ -40,6 +40,7 @@ class Engine(Settling):
         planner: Decides nodes.
         executor: Runs jobs.
         deadline_s: Seconds after which nothing new is started; None for no limit.
+        is_firm: Whether what runs then is not waited for either.
     """
 
     def __init__(
@@ -50,13 +51,14 @@ class Engine(Settling):
         planner: Planner,
         executor: Executor,
         deadline_s: float | None = None,
+        is_firm: bool = False,
     ) -> None:
         super().__init__(context, graph, targets, planner, executor)
         self._deadline = None if deadline_s is None else context.clock.monotonic() + deadline_s
         self._deferred: dict[NodeId, NodeId] = {}
         self._blocked = Blocked(self._ledger, executor, context.circles, context.chain)
         self._held_back: list[NodeId] = []
-        self._is_stopping = False
+        self._is_stopping, self._is_firm = False, is_firm
         context.shares.n_engines += 1
 
     # ---- the loop
@@ -86,6 +88,7 @@ class Engine(Settling):
     def close(self) -> None:
         """Commit what is finished, give every lease back, and tell what never came to an end. Never waits for jobs."""
         self._batches.take_back()
+        self._end_jobs()
         try:
             self._keep_rest()
             self._ledger.commit()
@@ -140,17 +143,15 @@ class Engine(Settling):
             if not self._overtime.is_hopeful:
                 raise stuck(self.graph.nodes, self.scheduler.states, self._deferred)
             self._executor.help_out()
-        if self._context.stop.is_paused:
-            self._batches.hold()
-        else:
-            self._batches.go_on()
+        self._heed_pause()
         outcomes = self._executor.collect(self._patience_s())
         if self._batches:
             outcomes += self._batches.look(self._context.clock.monotonic())
         facts += self._take(outcomes)
         facts += self._batches.resized()
         if self._context.stop.is_killed:
-            raise KeyboardInterrupt
+            self._catch_up()
+            raise self._context.stop.error()
         self._ledger.commit_in_time()
         self._context.write_log_in_time()
         unblocked = self._blocked.poll()
@@ -194,7 +195,7 @@ class Engine(Settling):
 
     def _must_stop(self) -> bool:
         if self._deadline is not None and self._context.clock.monotonic() >= self._deadline:
-            self._context.stop.request("deadline")
+            (self._context.stop.end if self._is_firm else self._context.stop.request)("deadline")
         return bool(self._context.stop.cause)
 
     # ---- deciding

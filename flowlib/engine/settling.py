@@ -337,6 +337,25 @@ class Settling:
         self._announcer.skipped(number, self.scheduler.root_of(child))
         return [m.Ended(number, "skipped", has_value=False, because=child)]
 
+    def _heed_pause(self) -> None:
+        """Let nothing begin while the run is paused, and say when it has come to rest."""
+        if not self._context.stop.is_paused:
+            self._batches.go_on()
+            return
+        self._batches.hold()
+        if self._n_running <= self._batches.n_held:
+            self._ledger.commit()
+            self._context.write_log()
+            self._context.stop.note_still()
+
+    def _end_jobs(self) -> None:
+        """End what can be ended of a run that does not wait for what runs: coroutines; processes go with their executor."""
+        if not self._context.stop.is_killed:
+            return
+        for number, state in enumerate(self.scheduler.states):
+            if state == "running":
+                self._executor.kill(NodeId(number), self._context.stop.error())
+
     def _cancelled(self, calls: Sequence[Call | Job]) -> list[m.Fact]:
         """Give up calls that were handed over and have not begun."""
         self._n_running -= len(calls)
