@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flowlib.config import configure
     from flowlib.engine.handle import Run
     from flowlib.errors import (
+        CannotSend,
         CodeNotFound,
         ConfigError,
         ExpansionLimit,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         FlowWarning,
         HiddenNode,
         InputMutated,
+        MemoryExceeded,
         NodeMisused,
         ReducerError,
         RunStopped,
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
         TaskMisused,
         TaskTimedOut,
         Undigestible,
+        Untransferable,
+        WorkerDied,
     )
     from flowlib.graph.budget import Pool, Rate, rate
     from flowlib.graph.node import Node
@@ -82,8 +86,9 @@ _HOMES = {
     "config": "configure",
     "engine.handle": "Run",
     "errors": (
-        "CodeNotFound ConfigError ExpansionLimit FileMissing FlowError FlowWarning HiddenNode InputMutated "
-        "NodeMisused ReducerError RunStopped SpaceError StoreTrouble SweepFailed TaskMisused TaskTimedOut Undigestible"
+        "CannotSend CodeNotFound ConfigError ExpansionLimit FileMissing FlowError FlowWarning HiddenNode InputMutated "
+        "MemoryExceeded NodeMisused ReducerError RunStopped SpaceError StoreTrouble SweepFailed TaskMisused TaskTimedOut "
+        "Undigestible Untransferable WorkerDied"
     ),
     "graph.node": "Node",
     "graph.budget": "Pool Rate rate",
@@ -149,6 +154,7 @@ def unload_ipython_extension(ipython: object) -> None:
 __all__ = [
     "__version__",
     "Best",
+    "CannotSend",
     "CodeNotFound",
     "ConfigError",
     "Dir",
@@ -164,6 +170,7 @@ __all__ = [
     "Ignore",
     "InputMutated",
     "Mean",
+    "MemoryExceeded",
     "Node",
     "NodeMisused",
     "Pareto",
@@ -189,7 +196,9 @@ __all__ = [
     "Timeout",
     "Top",
     "Undigestible",
+    "Untransferable",
     "Vote",
+    "WorkerDied",
     "arun",
     "average_metrics",
     "axis",

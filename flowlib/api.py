@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack, over
 
 import attrs
 
-from flowlib.config import ProgressMode, wants_no_color
+from flowlib.config import ExecutorChoice, ProgressMode, wants_no_color
 from flowlib.engine.context import is_inside_run
 from flowlib.engine.run import Cache, RunOptions, execute, options_from, unforced
 from flowlib.errors import FlowWarning
@@ -40,7 +40,7 @@ class RunKeywords(TypedDict, total=False):
     """The options of a run, as type checkers see them; `run` says what they mean."""
 
     workers: int | None
-    executor: Literal["threads", "processes", "inline"] | None
+    executor: ExecutorChoice | None
     cache: Cache
     on_error: OnErrorWord | None
     progress: ProgressMode | None
@@ -76,7 +76,7 @@ def run(
     target: Any,
     *,
     workers: int | None = None,
-    executor: Literal["threads", "processes", "inline"] | None = None,
+    executor: ExecutorChoice | None = None,
     cache: Cache = None,
     on_error: OnErrorWord | None = None,
     progress: ProgressMode | None = None,
@@ -91,7 +91,8 @@ def run(
         target: A node, a fan-out, or any nesting of lists, tuples, dicts, sets, dataclasses with nodes inside; the same
             shape comes back with values, a fan-out as a `SweepResult`.
         workers: Jobs at once; CPUs + 4 (at most 32) unless set.
-        executor: "threads", or "inline" for the calling thread.
+        executor: "threads", "processes", "inline" for the calling thread, "dask" or "ray" or the address of such a cluster
+            ("dask://host:8786"), or an executor of concurrent.futures or a client of dask.distributed, which stay yours.
         cache: A directory, a `Store`, or False for none; `.flowlib/` in the project unless set.
         on_error: "stop" (start nothing new, finish what runs), "continue" (other branches go on), "keep" (failures become
             `Failed` values).

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import attrs
 
@@ -15,6 +15,19 @@ from flowlib.errors import ConfigError, near_miss
 from flowlib.text import parse_bytes
 
 ProgressMode = bool | Literal["auto", "terminal", "notebook", "plain"]
+
+
+class Submits(Protocol):
+    """An executor of `concurrent.futures`, or something with its interface: a client of dask.distributed."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a function somewhere, and return its future."""
+
+
+ExecutorChoice = Literal["threads", "processes", "inline", "dask", "ray"] | str | Submits
+"""Where tasks run: a word, the address of a cluster ("dask://host:8786", "ray://host:10001"), or an executor."""
+
+_CLUSTERS = ("dask", "ray")
 
 
 @attrs.frozen(kw_only=True)
@@ -25,7 +38,7 @@ class Settings:
     """A directory, True for `.flowlib/` in the project, or False for no cache."""
     workers: int = 0
     """Jobs at once; 0, which only stands here, chooses from the machine: CPUs + 4, at most 32; for processes the CPUs."""
-    executor: Literal["threads", "processes", "inline"] = "threads"
+    executor: ExecutorChoice = "threads"
     on_error: Literal["stop", "continue", "keep"] = "stop"
     progress: ProgressMode = "auto"
     max_nodes: int = 1_000_000
@@ -62,7 +75,6 @@ _NAMES = frozenset(field.name for field in attrs.fields(Settings))
 _SIZES = ("pools", "resources")
 _ENVIRONMENT_ONLY = frozenset({"cache_key"})
 _WORDS: dict[str, tuple[object, ...]] = {
-    "executor": ("threads", "processes", "inline"),
     "on_error": ("stop", "continue", "keep"),
     "progress": (True, False, "auto", "terminal", "notebook", "plain"),
     "fsync": ("off", "batch", "full"),
@@ -85,6 +97,24 @@ class _Configured:
 
 
 _configured = _Configured()
+
+
+def executor_trouble(executor: object, *, or_object: bool) -> str:
+    """Return what to do about a name or an object that is no executor; empty if it is one.
+
+    >>> executor_trouble("threads", or_object=False), executor_trouble("dask://10.0.0.1:8786", or_object=False)
+    ('', '')
+    >>> executor_trouble("dusk", or_object=False)
+    "Did you mean 'dask'?"
+    """
+    words = ("threads", "processes", "inline", *_CLUSTERS)
+    if isinstance(executor, str):
+        kind, separator, address = executor.partition("://")
+        is_known = kind in _CLUSTERS and bool(address) if separator else executor in words
+        return "" if is_known else near_miss(executor, words)
+    if or_object and callable(getattr(executor, "submit", None)):
+        return ""
+    return f"Known: {', '.join(words)}" + (", or an executor of concurrent.futures." if or_object else ".")
 
 
 def configure(**settings: Any) -> None:
@@ -181,6 +211,15 @@ def take_environment(variables: Mapping[str, str]) -> None:
     for name in os.environ.keys() - variables.keys():
         del os.environ[name]
     os.environ.update({name: value for name, value in variables.items() if os.environ.get(name) != value})
+
+
+def set_variables(variables: Mapping[str, str | None]) -> None:
+    """Set some environment variables of this process; None removes one."""
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def scratch_directory() -> Path:
@@ -307,6 +346,8 @@ def _checked(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
             raise ConfigError(f"Setting {name} cannot be {value!r}.", {"found in": where}, f"Known: {known}.")
         if name in _SIZES:
             _check_sizes(name, value, where)
+        if name == "executor" and (hint := executor_trouble(value, or_object=True)):
+            raise ConfigError(f"Setting executor cannot be {value!r:.80}.", {"found in": where}, hint)
         if name in ("workers", "max_nodes") and (type(value) is not int or value < 1):
             hint = "Give a whole number from 1 on."
             raise ConfigError(f"Setting {name} cannot be {value!r}.", {"found in": where}, hint)

@@ -15,6 +15,7 @@ FlowError
 ├── RunStopped (RuntimeError)          a result was asked of a run that was cancelled
 ├── WorkerDied (RuntimeError)          the process of a task ended under it
 ├── MemoryExceeded (MemoryError)       a task held more memory than it had asked for
+├── ClusterTrouble (RuntimeError)      a cluster or an executor that was given cannot do its work
 ├── CannotSend (TypeError)             a task, an argument or a result that cannot go to another process
 ├── Untransferable (RuntimeError)      stands for an exception that cannot travel between processes
 ├── FileMissing (FileNotFoundError)    a declared file does not exist
@@ -202,6 +203,10 @@ class MemoryExceeded(FlowError, MemoryError):
         )
         self.cap_bytes = cap_bytes
         self.peak_bytes = peak_bytes
+
+
+class ClusterTrouble(FlowError, RuntimeError):
+    """A cluster, or an executor that was given, cannot do its work: it is not there, does not fit, or gave a task up."""
 
 
 class CannotSend(FlowError, TypeError):

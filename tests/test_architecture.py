@@ -18,7 +18,7 @@ PACKAGE = ROOT / "flowlib"
 
 # A layer imports only lower layers and its own package. Raising a number or adding a name here is a decision.
 LAYERS = {
-    "words": 0,  # ids, errors, events, config, clock
+    "words": 0,  # ids, errors, events, config, clock, collector
     "graph": 1, "hashing": 1,
     "sweep": 2, "store": 2,
     "planning": 3, "scheduling": 3, "execution": 3, "history": 3,
@@ -27,7 +27,7 @@ LAYERS = {
     "api": 6, "cli": 6, "notebook": 6,
     "root": 7,  # __init__, __main__
 }  # fmt: skip
-WORDS = {"ids", "errors", "events", "config", "clock", "text"}
+WORDS = {"ids", "errors", "events", "config", "clock", "collector", "text"}
 NARROWER = {"store": {"hashing"}, "scheduling": {"graph"}}  # the lower packages these two may see, besides words
 KNOTS = {  # (importer, imported): why this one edge may close a circle
     ("graph.node", "graph.task"): "type only: a node carries the task that made it, and tasks make nodes",
@@ -38,6 +38,8 @@ HOMES = {  # third party -> the modules that may name it
     "xxhash": {"hashing.digest"},
     "cloudpickle": {"store.codec*", "execution.picklers"},
     "diskcache": {"store.index"},
+    "distributed": {"execution.on_dask"},
+    "ray": {"execution.on_ray"},
     "loguru": {"engine.observe"},
     "rich": {"views.*"},
     "cyclopts": {"cli.*"},

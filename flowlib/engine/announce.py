@@ -29,7 +29,6 @@ from flowlib.execution.base import Outcome
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node, site_of
 from flowlib.graph.task import Task
-from flowlib.hashing.digest import size_bytes
 from flowlib.ids import Key, NodeId
 from flowlib.planning.decide import Miss
 from flowlib.store.base import Entry
@@ -97,7 +96,7 @@ class Announcer:
                 task=node._fl_task.name,
                 key=key,
                 duration_s=outcome.duration_s,
-                size_bytes=size_bytes(outcome.payload.content) if outcome.payload is not None else 0,
+                size_bytes=outcome.payload.n_bytes if outcome.payload is not None else 0,
                 worker=outcome.worker,
                 label=node._fl_label,
                 cpu_s=outcome.cpu_s,

@@ -5,12 +5,14 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
 
 from flowlib.clock import SystemClock
 from flowlib.config import Settings, environment, scratch_directory
+from flowlib.engine.clusters import is_thread_pool, packages_of
 from flowlib.engine.context import RunContext, current_run
 from flowlib.engine.covered import InnerCalls
 from flowlib.engine.flight import Circles
@@ -19,12 +21,14 @@ from flowlib.engine.stop import Stop
 from flowlib.engine.stores import store_for
 from flowlib.errors import ExpansionLimit
 from flowlib.events import Event, Noticed
+from flowlib.execution.base import Executor
 from flowlib.execution.picklers import is_user_module
 from flowlib.execution.processes import ProcessExecutor
 from flowlib.execution.threads import ThreadExecutor, ThreadPool
 from flowlib.execution.warm import shared_pool
 from flowlib.execution.wire import Place, Terms
 from flowlib.execution.worker import Worker
+from flowlib.graph.graph import Graph
 from flowlib.graph.task import Task
 from flowlib.hashing.identity import Identity
 from flowlib.ids import Digest, Key, NodeId, RunId
@@ -35,24 +39,67 @@ _BLOCK = 100_000_000
 """Node ids of each run inside a task; see `context`."""
 
 
-def away_executor(threads: ThreadExecutor, worker: Worker, context: RunContext) -> ProcessExecutor:
-    """Return a run's door to the worker processes of this program; outcomes come out where those of its threads do."""
-    store = context.store
-    root = store.root if isinstance(store, LocalStore) else None
-    terms = Terms(
+def away_executor(wanted: Any, threads: ThreadExecutor, worker: Worker, context: RunContext, graph: Graph) -> Executor:
+    """Return a run's door to where its jobs go beside its threads; outcomes come out where those of the threads do.
+
+    Args:
+        wanted: "processes", the name of a cluster, or an executor or client of the user's.
+        threads: The threads of the run.
+        worker: The run's own means.
+        context: The run.
+        graph: What it runs.
+
+    Raises:
+        MissingExtra: A package is not installed.
+        ClusterTrouble: The cluster cannot be reached, or its workers do not fit.
+    """
+    if wanted == "processes":
+        return _processes(threads, worker, context)
+    if is_thread_pool(wanted):
+        from flowlib.execution.on_futures import FutureThreads
+
+        return FutureThreads(worker, wanted, context.unbegun, threads.outbox)
+    return _elsewhere(wanted, threads, worker, context, graph)
+
+
+def _elsewhere(wanted: Any, threads: ThreadExecutor, worker: Worker, context: RunContext, graph: Graph) -> Executor:
+    from flowlib.execution.elsewhere import ElsewhereExecutor
+
+    def packages() -> dict[str, str]:
+        return packages_of((node._fl_task for node in graph.nodes), context.identity)
+
+    n_workers = context.settings.workers
+    cluster = context.clusters.get(wanted, n_workers, packages)
+    root = context.store.root if isinstance(context.store, LocalStore) else None
+    token = None if root is None else context.clusters.token(root)
+    place = place_here() if cluster.is_here else Place(main_file=place_here().main_file)
+    terms = _terms(context, None if token is None else root, place, is_far=True)
+    environ = None if cluster.is_here else environment()
+    return ElsewhereExecutor(worker, terms, cluster, n_workers, threads.outbox, token, environ)
+
+
+def _terms(context: RunContext, root: Path | None, place: Place, *, is_far: bool) -> Terms:
+    directory = None if root is None else str(root)
+    return Terms(
         run=context.run,
-        root=None if root is None else str(root),
+        root=directory,
         fsync=context.settings.fsync,
         strict=context.settings.strict,
-        place=place_here(),
+        place=place,
         inside=Inside(
             run=context.run,
             settings=attrs.evolve(context.settings, executor="threads", progress=False),
-            root=None if root is None else str(root),
+            root=directory,
             chain=context.chain,
             is_watched=context.emitter.is_watched,
+            is_far=is_far,
         ),
     )
+
+
+def _processes(threads: ThreadExecutor, worker: Worker, context: RunContext) -> ProcessExecutor:
+    root = context.store.root if isinstance(context.store, LocalStore) else None
+    terms = _terms(context, root, place_here(), is_far=False)
     shared_pool().renew(_marks())
     scratch = scratch_directory() if root is None else root / "tmp"
     n_processes = context.settings.n_processes
@@ -133,6 +180,7 @@ class Inside:
     root: str | None
     chain: frozenset[Key]
     is_watched: bool
+    is_far: bool = False
     _context: RunContext | None = attrs.field(default=None, init=False)
     _recorded: "_Recorder | None" = attrs.field(default=None, init=False)
     _tell: Callable[[Any], None] | None = attrs.field(default=None, init=False)
@@ -155,6 +203,10 @@ class Inside:
             return fn()
         finally:
             current_run.reset(token)
+
+    def without_store(self) -> "Inside":
+        """Return the same without the cache directory."""
+        return attrs.evolve(self, root=None)
 
     def opened(self) -> RunContext:
         """Return a run's parts in this process: the same cache, threads of its own."""
@@ -195,9 +247,10 @@ class Inside:
             stop=Stop(),
             pool=ThreadPool(self.settings.n_workers),
             chain=self.chain,
-            circles=_ToldCircles(self._tell),
+            circles=Circles() if self.is_far else _ToldCircles(self._tell),
             around=InnerCalls(),
             is_away=True,
+            is_far=self.is_far,
         )
 
 

@@ -13,7 +13,7 @@ from flowlib.execution.base import Batch, Call, Executor, Gather, Job, Outcome
 from flowlib.execution.quick import is_small
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
-from flowlib.scheduling.messages import Paced
+from flowlib.scheduling.messages import Paced, Resized
 
 _MANY = 256
 _SEEN = 64
@@ -32,7 +32,13 @@ class Batches:
         self._under_way: dict[Batch, int] = {}
         """How many calls each had waiting when it was last looked at."""
         self._looked_at = 0.0
+        self._capacity = executor.capacity
         self._held: list[Call | Job] = []
+
+    def resized(self) -> list[Resized]:
+        """Return what the scheduler has to know if the executor takes more or fewer jobs than before."""
+        before, self._capacity = self._capacity, self._executor.capacity
+        return [] if before == self._capacity else [Resized(self._capacity)]
 
     @property
     def n_held(self) -> int:

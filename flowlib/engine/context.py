@@ -11,6 +11,7 @@ import attrs
 
 from flowlib.clock import Clock
 from flowlib.config import Settings
+from flowlib.engine.clusters import Clusters
 from flowlib.engine.covered import InnerCalls
 from flowlib.engine.flight import Circles
 from flowlib.engine.observe import Emitter
@@ -92,6 +93,8 @@ class RunContext:
     """What the runs inside the tasks of this run wait for."""
     unbegun: Unbegun = attrs.field(factory=Unbegun)
     """Quick calls of this run, and of those inside its tasks, that nobody has begun."""
+    clusters: Clusters = attrs.field(factory=Clusters)
+    """What this run, and those inside its tasks, have opened to work elsewhere."""
     loop: Loop = attrs.field(factory=Loop)
     """Where the run's engine works."""
     around: InnerCalls | None = None
@@ -103,6 +106,8 @@ class RunContext:
     is_inner: bool = False
     is_away: bool = False
     """Whether the run is in a worker process, for which there are no other processes."""
+    is_far: bool = False
+    """Whether the process is one of a cluster, where nobody would hear that something waits: then nothing does."""
     first_id: int = 0
     """Where this run's node ids start in the event stream."""
     inner_ids: Iterator[int] = attrs.field(factory=lambda: itertools.count(_INNER_IDS, _INNER_IDS))

@@ -141,13 +141,14 @@ class Engine(Settling):
             return facts
         if not self._n_running and not self._blocked and not self._held_back:
             if not self._overtime.is_hopeful:
-                raise self._stuck()
+                raise stuck(self.graph.nodes, self.scheduler.states, self._deferred)
             self._executor.help_out()
         self._heed_pause()
         outcomes = self._executor.collect(self._patience_s())
         if self._batches:
             outcomes += self._batches.look(self._context.clock.monotonic())
         facts += self._take(outcomes)
+        facts += self._batches.resized()
         if self._context.stop.is_killed:
             self._catch_up()
             raise self._context.stop.error()
@@ -369,13 +370,14 @@ class Engine(Settling):
         return not self._is_stopping and (self._context.stop.is_paused or self._must_stop())
 
     def _assemble(self, number: NodeId) -> list[m.Fact]:
+        self._keep_rest()  # what it is put together from has to be stored, or it is not stored itself
         if (dropped := self._jobs.dropped_child(number)) is not None:
             return self._lost(number, dropped)
         self._n_running += 1
         self._executor.submit(self._jobs.assembling(number, self._misses.get(number, CACHE_OFF)))
         return []
 
-    # ---- leases, pauses, targets
+    # ---- pauses
 
     def _resume(self) -> list[m.Fact]:
         """Start what a pause held back, or cancel it when the run stops."""
@@ -391,10 +393,3 @@ class Engine(Settling):
             else:
                 facts += self._start(number)
         return facts
-
-    def _stuck(self) -> Exception:
-        open_nodes = [NodeId(n) for n, state in enumerate(self.scheduler.states) if state not in FINAL_STATES]
-        circle = [number for number in open_nodes if number in self._deferred]
-        if circle:  # what it waits for waits for it: a task returned a call of itself
-            return needs_itself(self.graph.nodes[circle[0]])
-        return stuck(f"{n}: {self.scheduler.states[n]} {self.graph.nodes[n]!r}" for n in open_nodes[:5])

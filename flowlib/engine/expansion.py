@@ -10,13 +10,13 @@ from typing import Any
 
 from flowlib.engine.context import RunContext
 from flowlib.engine.covered import InnerCalls, Watch
-from flowlib.engine.results import NO_FLAGS
 from flowlib.errors import ExpansionLimit, TaskMisused
 from flowlib.graph.args import targets_of
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import site_of
 from flowlib.ids import NodeId
 from flowlib.planning.key import KeyMaker
+from flowlib.store.base import NO_FLAGS
 
 _MAX_DEPTH = 10_000
 """Tasks returning nodes that return nodes ...: deeper than this is taken for an endless recursion."""

@@ -7,11 +7,10 @@ from flowlib.errors import InternalError
 from flowlib.execution.base import Outcome
 from flowlib.graph.node import Node
 from flowlib.ids import Digest
-from flowlib.planning.key import CallKey, previews
-from flowlib.store.base import Entry
+from flowlib.planning.key import CallKey
+from flowlib.planning.previews import texts
+from flowlib.store.base import NO_FLAGS, NO_TEXTS, Entry
 from flowlib.sweep.failed import Failed
-
-NO_FLAGS: frozenset[str] = frozenset()
 
 
 def entry_of(
@@ -43,18 +42,18 @@ def entry_of(
     if outcome.payload.refs:
         flags |= {"files"}
     return Entry(
-        key=call.key,
-        task=node._fl_task.name,
-        output=outcome.digest,
-        payload=outcome.payload,
-        parts=call.parts,
-        previews=previews(node),
-        run=context.run,
-        created_at=now,
-        duration_s=outcome.duration_s,
-        flags=flags,
-        watch=watch,
-        expires_at=None if ttl is None else now + ttl,
+        call.key,
+        node._fl_task.name,
+        outcome.digest,
+        outcome.payload,
+        call.details(texts(node)),
+        NO_TEXTS,
+        context.run,
+        now,
+        outcome.duration_s,
+        flags,
+        watch,
+        None if ttl is None else now + ttl,
     )
 
 

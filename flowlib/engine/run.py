@@ -3,12 +3,14 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import attrs
 
 from flowlib.clock import Clock, SystemClock
 from flowlib.config import Settings, environment, load_settings, n_cpus
+from flowlib.engine.clusters import is_thread_pool
 from flowlib.engine.context import Loop, RunContext, surrounding_run
 from flowlib.engine.covered import InnerCalls
 from flowlib.engine.engine import Engine
@@ -37,9 +39,6 @@ from flowlib.planning.decide import Planner
 from flowlib.planning.key import KeyMaker
 from flowlib.scheduling.states import FINAL_STATES
 from flowlib.store.base import Store
-
-if TYPE_CHECKING:
-    from flowlib.execution.processes import ProcessExecutor
 
 _INNER_SETTINGS = ("on_error", "executor", "strict", "max_nodes")
 """What a run inside a task may have otherwise than the outer one. It never has workers of its own."""
@@ -243,7 +242,7 @@ def _inner_context(outer: RunContext, options: RunOptions) -> tuple[RunContext, 
         use=use,
         keys=outer.keys.for_inner_run(),
         emitter=Emitter(observers, outer=outer.emitter) if observers else outer.emitter,
-        pool=None if own.get("executor") == "inline" else outer.pool,
+        pool=None if _stays_in_its_thread(own.get("executor", outer.settings.executor)) else outer.pool,
         chain=current_chain(),
         around=current_inner_calls(),
         inner_calls={},
@@ -253,6 +252,14 @@ def _inner_context(outer: RunContext, options: RunOptions) -> tuple[RunContext, 
         first_id=next(outer.inner_ids),
     )
     return context, trouble
+
+
+def _stays_in_its_thread(executor: object) -> bool:
+    """Whether the calls of a run inside a task are made in the thread of that task.
+
+    So it is where the user gave the threads: there may be one only, and it is the task's.
+    """
+    return executor == "inline" or is_thread_pool(executor)
 
 
 def current_chain() -> frozenset[Key]:
@@ -296,19 +303,19 @@ def _engine(target: Any, graph: Graph, context: RunContext, options: RunOptions)
         executor = InlineExecutor(worker, context.unbegun)
     else:
         home = ThreadExecutor(worker, context.pool, context.unbegun, is_inner=context.is_inner)
-        is_away = context.settings.executor == "processes"
         executor = home
         if not context.is_away:
-            executor = RoutedExecutor(home, lambda threads: _away(threads, worker, context), is_away=is_away)
+            make = partial(_away, threads=home, worker=worker, context=context, graph=graph)
+            executor = RoutedExecutor(home, make, context.settings.executor)
     context.stop.attach(executor.wake)
     planner = planner_for(graph, context, options.force)
     return Engine(context, graph, targets_of(target), planner, executor, options.deadline_s, options.is_firm)
 
 
-def _away(threads: ThreadExecutor, worker: Worker, context: RunContext) -> "ProcessExecutor":
+def _away(wanted: Any, threads: ThreadExecutor, worker: Worker, context: RunContext, graph: Graph) -> Executor:
     from flowlib.engine.away import away_executor  # sockets, subprocesses, cloudpickle: only for runs that need them
 
-    return away_executor(threads, worker, context)
+    return away_executor(wanted, threads, worker, context, graph)
 
 
 def _status(engine: Engine, context: RunContext) -> RunStatus:
@@ -326,6 +333,7 @@ def _close(engine: Engine, context: RunContext, status: RunStatus, began: float)
     """Let go of the threads, and give the log its end; what it could not write is told before that."""
     if context.pool is not None:
         context.pool.close()
+    context.clusters.close()
     context.write_log()
     counts = Counter[str](state if state in FINAL_STATES else "cancelled" for state in engine.scheduler.states)
     if engine.recall.has_settled:

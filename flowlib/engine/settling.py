@@ -27,7 +27,6 @@ from flowlib.execution.base import Call, Executor, Job, Outcome
 from flowlib.execution.quick import is_small
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
-from flowlib.hashing.digest import size_bytes
 from flowlib.ids import Key, NodeId
 from flowlib.planning.decide import CACHE_OFF, Miss, Planner
 from flowlib.planning.key import CallKey
@@ -60,15 +59,13 @@ class Settling:
         self.values = Values(graph, context.store, self.scheduler, frozenset(self.targets), planner.outputs)
         self._announcer = Announcer(graph, context.emitter, context.clock, context.first_id)
         self.recall = Recall(context, planner, self.values, self._announcer)
-        self._ledger = Ledger(context.store, context.clock, self._announcer, context.identity)
-        self._expansions = Expansions(graph, context)
-        self._feeds = Feeds(graph, caching=context.store is not None)
+        self._ledger = Ledger(context.store, context.clock, self._announcer, context.identity, waits=not context.is_far)
+        self._expansions, self._feeds = Expansions(graph, context), Feeds(graph, caching=context.store is not None)
         self._attempts = Attempts(graph, context.clock, context.chance)
         self._jobs = Jobs(context, graph, planner, self.values, self._feeds, self._expansions, self._attempts)
         self._batches = Batches(executor, graph, self.values.plain_arguments)
         self._context, self._planner, self._executor = context, planner, executor
-        self._misses: dict[NodeId, Miss] = {}
-        self._to_rekey: set[NodeId] = set()
+        self._misses, self._to_rekey = dict[NodeId, Miss](), set[NodeId]()
         """Nodes that were decided before one of their inputs turned out to be something else."""
         self._failures = self._make_failures()
         self._overtime = Overtime(context, graph, self.scheduler, executor, self._attempts, self._failures)
@@ -225,7 +222,7 @@ class Settling:
                 misses[at : at + len(ran)],
                 [call.duration_s for call in ran],
                 [call.key for call in ran],
-                [size_bytes(call.payload.content) if call.payload is not None else 0 for call in ran],
+                [call.payload.n_bytes if call.payload is not None else 0 for call in ran],
                 worker,
             )
             at += len(ran)

@@ -285,8 +285,10 @@ def _drained(queue: "deque[Any]") -> list[Any]:
 class Executor(Protocol):
     """Where jobs run."""
 
-    capacity: int
-    """How many jobs it takes at once."""
+    @property
+    def capacity(self) -> int:
+        """How many jobs it takes at once. It may change: workers of a cluster come and go."""
+
     makes_calls_here: bool
     """Whether quick calls may be made in the thread of the engine: not if they were to be made in other processes."""
 

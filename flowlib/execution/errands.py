@@ -196,6 +196,10 @@ class BatchErrand:
                 call = waiting.popleft()
             except IndexError:  # taken back this very moment
                 break
+            if isinstance(call, Call) and call.follows:  # the values it asks for are not here
+                call.is_returned = True
+                self.executor.outbox.put(call)
+                continue
             if isinstance(call, Job):
                 if calls:
                     waiting.appendleft(call)

@@ -14,6 +14,8 @@ Invariant: the nursery never waits for a worker, and a worker is reaped only aft
 """
 
 import contextlib
+import gc
+import importlib
 import os
 import select
 import signal
@@ -25,6 +27,7 @@ from typing import Any
 
 from flowlib.clock import SystemClock
 from flowlib.execution.proctree import adopt_orphans, die_with_parent, end_family, family, processes, signal_family
+from flowlib.execution.serving import serve
 from flowlib.execution.spill import remove_directory
 
 _now = SystemClock().monotonic
@@ -32,8 +35,17 @@ _MOST_BYTES = 65536
 _MOST_FILES = 3
 
 
-def main(control: int) -> None:
-    """Serve until the other end of a socket is closed."""
+def main(control: int, names: Sequence[str]) -> None:
+    """Serve until the other end of a socket is closed.
+
+    Args:
+        control: The descriptor of the socket.
+        names: Modules of flowlib's own that workers are going to need: loaded once, here.
+    """
+    for name in names:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # what all workers share is not looked at, and so not copied, by the collector of each
     nursery = _Nursery(socket.socket(fileno=control))
     try:
         nursery.serve()
@@ -136,8 +148,6 @@ class _Nursery:
             self._control.close()
             for descriptor in self._signals:
                 os.close(descriptor)
-            from flowlib.execution.serving import serve
-
             serve(socket.socket(fileno=descriptors[0]), descriptors[1], name)
             status = 0
         finally:

@@ -14,11 +14,12 @@ has other code answers `stale`, and then all of the user's code goes by value. I
 result is used and not stored.
 """
 
+import contextlib
 import hashlib
 import linecache
 import pickle
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -30,14 +31,15 @@ from flowlib.execution.picklers import Packing, Slot, is_user_module
 from flowlib.execution.pickling import Spill, dump, load, load_nodes
 from flowlib.execution.roundtrip import unpack_error
 from flowlib.execution.standins import needs_stand_in
-from flowlib.execution.wire import Body, Done, Goods, Proof, QuickDone, Row, Terms, Wants
+from flowlib.execution.wire import Body, Done, Goods, InStore, Proof, QuickDone, Row, Terms, Wants
 from flowlib.execution.worker import Worker
 from flowlib.graph.args import replace
 from flowlib.graph.node import Node
 from flowlib.graph.policy import Policy
 from flowlib.graph.task import Task
-from flowlib.ids import Key
+from flowlib.ids import Digest, Key
 from flowlib.store.base import BlobLost, Entry, Payload
+from flowlib.store.codec import PICKLED
 from flowlib.sweep.failed import Failed
 
 _REPLACED = "its code was replaced while the run went on; run again to store it"
@@ -55,11 +57,13 @@ class Parcel:
     needs: tuple[str, ...]
     parts: Mapping[str, bytes]
     files: tuple[str, ...] = ()
+    variables: Mapping[str, str | None] = attrs.field(factory=dict)
+    """Environment variables that the worker sets before the call."""
 
     def message(self, known: Collection[str] = ()) -> bytes:
         """Return the bytes for a worker that has some parts already."""
         parts = {name: self.parts[name] for name in self.needs if name not in known}
-        return pickle.dumps((self.needs, parts, self.body), protocol=5)
+        return pickle.dumps((self.needs, parts, self.body, self.variables), protocol=5)
 
 
 def _named(data: bytes) -> str:
@@ -73,10 +77,13 @@ class Packer:
         terms: What holds for all of them.
         worker: The run's own means: its store, its view of code and values.
         spill: Where large values go that are not in the store.
+        environ: This program's environment, for workers that do not take it on as a whole.
     """
 
-    def __init__(self, terms: Terms, worker: Worker, spill: Spill | None = None) -> None:
-        self._worker, self._spill = worker, spill
+    def __init__(
+        self, terms: Terms, worker: Worker, spill: Spill | None = None, environ: Mapping[str, str] | None = None
+    ) -> None:
+        self._worker, self._spill, self._environ = worker, spill, environ
         self._sees_store = terms.root is not None
         terms_bytes = dump(terms, None, Packing())
         self._terms = _named(terms_bytes)
@@ -107,7 +114,8 @@ class Packer:
         position_of = {node: position for position, (node, _) in enumerate(sources)}
         keys = [source.key for _, source in sources if isinstance(source, Stored)]
         entries = self._worker.store.find(keys) if keys and self._worker.store is not None else {}
-        inputs = [self._input(node, source, entries) for node, source in sources]
+        whole = (id(job.task), id(job.policy)) in self._whole
+        inputs = [self._input(node, source, entries, whole) for node, source in sources]
 
         def stand_for(node: Node) -> Any:
             position = position_of[node]
@@ -116,7 +124,6 @@ class Packer:
 
         args = tuple(replace(job.args, stand_for))
         packing = Packing()
-        whole = (id(job.task), id(job.policy)) in self._whole
         packed_inputs = self._dump_named(job, "an input", inputs, packing, whole)
         packed_args = self._dump_named(job, "an argument", args, packing, whole)
         body = Body(
@@ -129,7 +136,15 @@ class Packer:
             wants_digest=job.wants_digest and self._sees_store,
             previous=job.previous,
         )
-        return Parcel(pickle.dumps(body, protocol=5), (self._terms, goods), self._parts, tuple(packing.files))
+        variables = self._variables((job.policy,))
+        needs = (self._terms, goods)
+        return Parcel(pickle.dumps(body, protocol=5), needs, self._parts, tuple(packing.files), variables)
+
+    def _variables(self, policies: Iterable[Policy]) -> dict[str, str | None]:
+        """Return the variables that count for the keys of calls, for a worker that does not have ours."""
+        if self._environ is None:
+            return {}
+        return {name: self._environ.get(name) for policy in policies for name in policy.env}
 
     def pack_calls(self, calls: Sequence[Call]) -> Parcel:
         """Return quick calls ready to be sent; their goods have been packed. Runs no code of the user's. About 2 us a call."""
@@ -147,7 +162,8 @@ class Packer:
             for call in calls
         ]
         needs = (self._terms, *dict.fromkeys(row.goods for row in rows))
-        return Parcel(pickle.dumps(rows, protocol=5), needs, self._parts)
+        variables = self._variables([call.policy for call in calls]) if self._environ is not None else {}
+        return Parcel(pickle.dumps(rows, protocol=5), needs, self._parts, variables=variables)
 
     def _dump_named(self, job: Job, what: str, values: Any, packing: Packing, whole: bool) -> bytes:
         """Pack values with what they rely on; say which of them cannot be packed."""
@@ -184,22 +200,32 @@ class Packer:
             'Pass what it is made from instead (a path, a configuration), or give the task executor="threads".',
         )
 
-    def _input(self, node: Node, source: Any, entries: Mapping[Key, Entry]) -> Any:
+    def _input(self, node: Node, source: Any, entries: Mapping[Key, Entry], whole: bool) -> Any:
         if isinstance(source, Given):
             return source.value
         if isinstance(source, Shared):
             return source.value
+        if isinstance(source, Payload):
+            return self._stored(node, source, None, None, whole)
         entry = entries.get(source.key)
-        if entry is not None and source.output in (None, entry.output) and entry.payload.kept:
-            if self._sees_store or entry.payload.inline is not None:
-                return entry.payload
-            try:
-                return self._worker.store.load(entry.payload)  # type: ignore[union-attr]
-            except BlobLost:
-                pass
-        if source.spare is None:
+        if entry is None or source.output not in (None, entry.output) or not entry.payload.kept:
+            return self._stored(node, None, None, source.spare, whole)
+        digest = None if "opaque" in entry.flags else entry.output
+        return self._stored(node, entry.payload, digest, source.spare, whole)
+
+    def _stored(
+        self, node: Node, payload: Payload | None, digest: Digest | None, spare: Shared | None, whole: bool
+    ) -> Any:
+        """Return a stored input as a worker can load it, or its value; from memory if the stored one is lost."""
+        is_pickled = payload is not None and payload.codec in PICKLED
+        if payload is not None and (self._sees_store or payload.inline is not None) and not (whole and is_pickled):
+            return InStore(payload, digest if is_pickled else None)
+        if payload is not None and self._worker.store is not None:
+            with contextlib.suppress(BlobLost):
+                return self._worker.store.load(payload)
+        if spare is None:
             raise _Lost(node)
-        return source.spare.value
+        return spare.value
 
     def goods(self, task: Task[..., Any], policy: Policy) -> str:
         """Return the name of a task's goods; they are in `Parcel.parts` under it. Packed once."""

@@ -25,10 +25,19 @@ from flowlib.execution.workers import Death, Errand, WorkerProcess, nameless_fil
 GRACE_S = 0.5
 """How long a process that is told to end may clean up before it is killed with all its children."""
 
+_NEEDED = (
+    "flowlib.graph.",
+    "flowlib.hashing.",
+    "flowlib.store.",
+    "flowlib.planning.",
+    "flowlib.execution.",
+    "flowlib.engine.",
+)
+"""What workers are going to need, as far as this process has it: the nursery loads it once for all of them."""
 MEMORY_LOOK_S = 0.05
 """How often workers with a limit of memory are looked at."""
 
-_BOOT = "import sys; sys.path[:] = {path!r}; from flowlib.execution.nursery import main; main({control})"
+_BOOT = "import sys; sys.path[:] = {path!r}; from flowlib.execution.nursery import main; main({control}, {names!r})"
 
 
 class Pool:
@@ -131,7 +140,8 @@ class Pool:
         if self._control is not None:
             return
         ours, theirs = socket.socketpair()
-        code = _BOOT.format(path=sys.path, control=theirs.fileno())
+        names = [name for name in sys.modules if name.startswith(_NEEDED)]
+        code = _BOOT.format(path=sys.path, control=theirs.fileno(), names=names)
         flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
         self._nursery = subprocess.Popen(
             [sys.executable, *flags, "-c", code],

@@ -103,7 +103,7 @@ def _perform_waiting(batch: Batch, worker: Worker, context: Context, until: floa
             if call.duration_s >= MEASURED_FROM_S:
                 call.cpu_s = -cpu_before + (cpu_before := cpu())
             if call.error is None and (call.wants_digest or type(call.value) not in ATOMS):
-                inside.copy().run(_look_at, call, worker)
+                _look_at(call, worker, inside)
                 began = now()  # what becomes of a result is no part of the next call
             if made is not None and call.source is not None and _leads(call):
                 made[call.source] = call.value
@@ -134,7 +134,15 @@ def _make_in_main(call: Call, worker: Worker, inside: Context) -> Any:
     return worker.call_quick(partial(inside.copy().run, _make, call))
 
 
-def _look_at(call: Call, worker: Worker) -> None:
+def _look_at(call: Call, worker: Worker, inside: Context) -> None:
+    """See to a result, in a context of its own where something of the user's may run: in a scalar there is nothing."""
+    if type(call.value) in ATOMS:
+        _keep(call, worker)
+    else:
+        inside.copy().run(_keep, call, worker)
+
+
+def _keep(call: Call, worker: Worker) -> None:
     """Do with a result what `Worker` does: nodes in it make the graph grow, else it is digested and encoded."""
     try:
         value = call.value

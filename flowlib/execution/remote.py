@@ -23,21 +23,22 @@ from typing import Any
 import attrs
 
 from flowlib.clock import SystemClock
-from flowlib.config import take_environment
+from flowlib.config import set_variables, take_environment
 from flowlib.errors import CannotSend, error_text
 from flowlib.execution.base import Batch, Call, Job, Outcome
 from flowlib.execution.pickling import Spill, dump_home, dump_nodes, load, load_nodes
+from flowlib.execution.proofs import are_proven, digest_or_none
 from flowlib.execution.quick import perform_batch
 from flowlib.execution.roundtrip import pack_error
 from flowlib.execution.spent import Spent, measured
 from flowlib.execution.spill import SpillDirectory
 from flowlib.execution.standins import put, stand_in_for
-from flowlib.execution.wire import Body, Done, Goods, Place, Proof, QuickDone, Row, Terms, Wants
+from flowlib.execution.wire import Body, Done, Goods, InStore, Place, QuickDone, Row, Terms, Wants
 from flowlib.execution.worker import Worker
 from flowlib.graph.args import ATOMS
 from flowlib.hashing.identity import Identity
 from flowlib.ids import NodeId
-from flowlib.store.base import BlobLost, Payload
+from flowlib.store.base import BlobLost
 from flowlib.store.blob_values import BlobValues
 
 _MOST_RUNS = 4
@@ -89,10 +90,10 @@ class Remote:
         return pickle.dumps(answer, protocol=5)
 
     def _perform(self, message: bytes) -> Done | Wants:
-        needs, parts, packed = pickle.loads(message)
+        needs, parts, packed, variables = pickle.loads(message)
         body: Body = pickle.loads(packed)
         try:
-            held = self._prepare(needs, parts)
+            held = self._prepare(needs, parts, variables)
             return self._call(held, held.goods[body.goods], body)
         except _Wanting as wanting:
             return wanting.wants
@@ -104,10 +105,10 @@ class Remote:
 
         If the only answer is a `Wants`, none was begun.
         """
-        needs, parts, packed = pickle.loads(message)
+        needs, parts, packed, variables = pickle.loads(message)
         rows: Sequence[Row] = pickle.loads(packed)
         try:
-            held = self._prepare(needs, parts)
+            held = self._prepare(needs, parts, variables)
         except _Wanting as wanting:
             note(pickle.dumps(wanting.wants, protocol=5))
             return
@@ -143,7 +144,7 @@ class Remote:
 
     # ---- terms and goods
 
-    def _prepare(self, needs: Sequence[str], parts: Mapping[str, bytes]) -> _Held:
+    def _prepare(self, needs: Sequence[str], parts: Mapping[str, bytes], variables: Mapping[str, Any]) -> _Held:
         """Return what is held of a run, with terms and goods in it."""
         terms_name, *goods_names = needs
         held = self._runs.get(terms_name)
@@ -155,6 +156,7 @@ class Remote:
                 self._runs.popitem(last=False)
         self._runs.move_to_end(terms_name)
         self._move_to(held.terms.place)
+        set_variables(variables)
         unknown = tuple(name for name in goods_names if name not in held.goods and name not in parts)
         if unknown:
             raise _Wanting(Wants(unknown=unknown))
@@ -185,11 +187,11 @@ class Remote:
         if place is None or place == self._place:
             return
         self._place = place
-        with contextlib.suppress(OSError):  # the directory is gone; the task will say so if it cares
-            os.chdir(place.cwd)
-        take_environment(place.environ)
-        sys.path[:] = place.path
-        sys.argv[:] = place.argv
+        if place.cwd:
+            with contextlib.suppress(OSError):  # the directory is gone; the task will say so if it cares
+                os.chdir(place.cwd)
+            take_environment(place.environ)
+            sys.path[:], sys.argv[:] = place.path, place.argv
         importlib.invalidate_caches()
         stand_in_for("__main__", place.main_file, self._asked)
 
@@ -200,7 +202,7 @@ class Remote:
             for value in values:
                 put(value, self._asked, module, file)
         goods.task.__dict__["name"] = goods.name
-        is_proven = _are_proven(goods.proofs, held.worker.identity)
+        is_proven = are_proven(goods.proofs, held.worker.identity)
         if not is_proven and not goods.is_whole:
             raise _Wanting(Wants(is_stale=True))
         return _Loaded(goods, is_proven)
@@ -246,7 +248,7 @@ class Remote:
         def value_of(position: int) -> Any:
             if position not in loaded_inputs:
                 value = values[position]
-                loaded_inputs[position] = self._load_payload(held, position, value) if _is_payload(value) else value
+                loaded_inputs[position] = self._load_stored(held, position, value) if type(value) is InStore else value
             return loaded_inputs[position]
 
         try:
@@ -273,19 +275,21 @@ class Remote:
         for (module, file), values in met.items():
             for value in values:
                 put(value, self._asked, module, file)
-        if proofs and not loaded.goods.is_whole and not _are_proven(proofs, held.worker.identity):
+        if proofs and not loaded.goods.is_whole and not are_proven(proofs, held.worker.identity):
             raise _Wanting(Wants(is_stale=True))
 
-    def _load_payload(self, held: _Held, position: int, payload: Payload) -> Any:
-        store = held.worker.store
+    def _load_stored(self, held: _Held, position: int, stored: InStore) -> Any:
+        """Load an input; one whose classes are others here than where it was made must not be used."""
+        store = held.worker.store or BlobValues(Path(os.devnull), "off")
         self._asked.clear()
         try:
-            if store is None:
-                return BlobValues(Path(os.devnull), "off").load(payload)
-            return store.load(payload)
+            value = store.load(stored.payload)
         except BlobLost as error:
             self._raise_asked(error)
             raise _InputLost(position) from error
+        if stored.digest is not None and digest_or_none(value, held.worker.identity) != stored.digest:
+            raise _Wanting(Wants(is_stale=True))
+        return value
 
     def _answer(self, held: _Held, loaded: _Loaded, job: Job | Call, outcome: Outcome, spent: Spent) -> Done:
         done = self._answer_without_report(held, loaded, job, outcome, spent)
@@ -346,28 +350,9 @@ def _just_call(call: Callable[[], Any]) -> Any:
     return call()
 
 
-def _is_payload(value: Any) -> bool:
-    return type(value) is Payload
-
-
 def _is_scalar(value: Any) -> bool:
     kind = type(value)
     return kind in ATOMS and not (kind in (str, bytes) and len(value) > _SMALL_TEXT)
-
-
-def _are_proven(proofs: Any, identity: Identity) -> bool:
-    """Whether definitions have the code versions they should."""
-    return all(_is_proven(proof, identity) for proof in proofs)
-
-
-def _is_proven(proof: Proof, identity: Identity) -> bool:
-    try:
-        for module in proof.modules:
-            importlib.import_module(module)
-        function = getattr(proof.definition, "fn", proof.definition)
-        return identity.code_version(function).digest == proof.version
-    except Exception:  # whatever the import of a module of the user's may raise
-        return False
 
 
 def _cannot_return(job: Any, error: BaseException) -> BaseException:

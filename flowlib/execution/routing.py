@@ -5,70 +5,79 @@ quick, or works on values that are there.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
-from flowlib.execution.base import Batch, Call, Job, Outcome
+from flowlib.execution.base import Batch, Call, Executor, Job, Outcome
 from flowlib.execution.threads import ThreadExecutor
 from flowlib.ids import Key, NodeId
 
-if TYPE_CHECKING:
-    from flowlib.execution.processes import ProcessExecutor
+_HERE = ("threads", "inline")
 
 
 class RoutedExecutor:
-    """The threads of a run, and processes when something wants them.
+    """The threads of a run, and processes or clusters when something wants them.
 
     Args:
         home: The run's threads.
-        make_away: Makes the door to the processes; called when the first job goes there.
-        is_away: Whether what says nothing goes to the processes.
+        make_away: Makes the door to another place; called when the first job goes there. What comes out of it comes out of
+            the outbox of the threads.
+        default: Where what says nothing goes: a word, a cluster's name, or an executor of the user's.
     """
 
-    def __init__(
-        self, home: ThreadExecutor, make_away: "Callable[[ThreadExecutor], ProcessExecutor]", *, is_away: bool
-    ) -> None:
-        self._home, self._make_away, self._is_away = home, make_away, is_away
-        self._made: ProcessExecutor | None = None
-        self.capacity = home.capacity
-        self.makes_calls_here = not is_away
+    def __init__(self, home: ThreadExecutor, make_away: Callable[[Any], Executor], default: Any = "threads") -> None:
+        self._home, self._make_away = home, make_away
+        self._default = None if isinstance(default, str) and default in _HERE else default
+        self._away: dict[Any, Executor] = {}
+        self.makes_calls_here = self._default is None
 
     @property
-    def _away(self) -> "ProcessExecutor":
-        if self._made is None:
-            self._made = self._make_away(self._home)
-        return self._made
+    def capacity(self) -> int:
+        """How many jobs it takes at once; a cluster says so once it is open."""
+        made = self._away.get(_mark(self._default)) if self._default is not None else None
+        return self._home.capacity if made is None else made.capacity
 
-    def _goes_away(self, work: Job | Call) -> bool:
+    def _door_of(self, work: Job | Call) -> Executor:
+        """Return where a job or call goes."""
         wanted = work.policy.executor
         if isinstance(work, Call):
-            return self._is_away and wanted is None and not work.task.is_op
-        if work.assembles or work.stream is not None or work.task.own_code:
-            return False
-        return wanted == "processes" or (self._is_away and wanted is None)
+            place = None if wanted is not None or work.task.is_op else self._default
+        elif work.assembles or work.stream is not None or work.task.own_code:
+            place = None
+        else:
+            place = self._default if wanted is None else None if wanted in _HERE else wanted
+        if place is None:
+            return self._home
+        door = self._away.get(_mark(place))
+        if door is None:
+            door = self._away[_mark(place)] = self._make_away(place)
+        return door
 
     def submit(self, job: Job) -> None:
         """Take a job."""
-        (self._away if self._goes_away(job) else self._home).submit(job)
+        self._door_of(job).submit(job)
 
     def submit_batch(self, batch: Batch) -> None:
-        """Take quick calls; those that go elsewhere than the first are a batch of their own."""
+        """Take quick calls; those that go elsewhere than the rest are a batch of their own."""
         waiting = tuple(batch.waiting)
         if not waiting:
             return
-        if not self._is_away and Job not in set(map(type, waiting)):  # the thousands of quick calls of most runs
+        if self._default is None and Job not in set(map(type, waiting)):  # the thousands of quick calls of most runs
             self._home.submit_batch(batch)
             return
-        away = [work for work in waiting if self._goes_away(work)]
-        if not away:
+        doors: dict[Executor, list[Call | Job]] = {}
+        for work in waiting:
+            doors.setdefault(self._door_of(work), []).append(work)
+        if len(doors) == 1:
+            next(iter(doors)).submit_batch(batch)
+            return
+        for door, works in doors.items():
+            if door is self._home:
+                continue
+            for work in works:
+                batch.waiting.remove(work)
+            door.submit_batch(Batch(works, batch.made, batch.gather))
+        if batch.waiting:
             self._home.submit_batch(batch)
-            return
-        if len(away) == len(waiting):
-            self._away.submit_batch(batch)
-            return
-        for work in away:
-            batch.waiting.remove(work)
-        self._home.submit_batch(batch)
-        self._away.submit_batch(Batch(away))
 
     def perform_batch(self, batch: Batch) -> None:
         """Make the calls of a batch in the calling thread."""
@@ -83,27 +92,32 @@ class RoutedExecutor:
         return self._home.take_ended()
 
     def take_over(self, key: Key) -> bool:
-        """Perform a job or call with this key now, if the threads have it."""
-        return self._home.take_over(key)
+        """Perform a job or call with this key now, if it waits in this process."""
+        return self._home.take_over(key) or any(door.take_over(key) for door in self._away.values())
 
     def help_out(self) -> bool:
         """Perform a queued job that holds something others wait for, if the threads have one."""
         return self._home.help_out()
 
     def kill(self, node: NodeId, error: BaseException) -> bool:
-        """End the job of a node, if it is in a process or a coroutine."""
-        return (self._made is not None and self._made.kill(node, error)) or self._home.kill(node, error)
+        """End the job of a node, if it is where that is possible."""
+        return any(door.kill(node, error) for door in (*self._away.values(), self._home))
 
     def replace_worker(self) -> None:
-        """Let the threads take one more job."""
-        self._home.replace_worker()
+        """Take one more job at once."""
+        for door in (self._home, *self._away.values()):
+            door.replace_worker()
 
     def wake(self) -> None:
         """Make a waiting `collect` return."""
         self._home.wake()
 
     def close(self) -> None:
-        """Let go of threads and processes."""
+        """Let go of threads, processes and clusters."""
         self._home.close()
-        if self._made is not None:
-            self._made.close()
+        for door in self._away.values():
+            door.close()
+
+
+def _mark(place: Any) -> Any:
+    return place if isinstance(place, str) else id(place)

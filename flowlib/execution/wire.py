@@ -13,12 +13,15 @@ from flowlib.store.base import Entry, Payload
 
 @attrs.frozen(kw_only=True)
 class Place:
-    """The user's surroundings that a worker takes on: it is the same program in another process."""
+    """The user's surroundings that a worker takes on: it is the same program in another process.
 
-    cwd: str
-    environ: Mapping[str, str]
-    path: Sequence[str]
+    On another machine they mean nothing, but for the name of the script: all else is empty then, and left as it is there.
+    """
+
     main_file: str | None
+    cwd: str = ""
+    environ: Mapping[str, str] = attrs.field(factory=dict)
+    path: Sequence[str] = ()
     argv: Sequence[str] = ()
 
 
@@ -34,6 +37,9 @@ class Inside(Protocol):
 
     def call(self, fn: Callable[[], Any]) -> Any:
         """Call a function so that runs inside it know where they are."""
+
+    def without_store(self) -> "Inside":
+        """Return the same for workers that do not see the cache directory."""
 
     def take_report(self, node: NodeId, *, has_key: bool) -> Any:
         """Return what the runs inside a task did; None if there was none."""
@@ -54,6 +60,11 @@ class Terms:
     """None leaves a worker where it is."""
     inside: Inside | None = None
     """What runs inside the tasks join; None makes them runs of their own."""
+
+    def without_store(self) -> "Terms":
+        """Return the same for workers that do not see the cache directory: results travel back by value."""
+        inside = None if self.inside is None else self.inside.without_store()
+        return attrs.evolve(self, root=None, inside=inside)
 
 
 @attrs.frozen(kw_only=True)
@@ -82,7 +93,7 @@ class Goods:
 
 @attrs.frozen(kw_only=True)
 class Body:
-    """One call. `inputs` and `args` are messages of their own; an input is a payload or a value."""
+    """One call. `inputs` and `args` are messages of their own; an input is an `InStore` or a value."""
 
     node: int
     goods: str
@@ -92,6 +103,13 @@ class Body:
     keep: bool = False
     wants_digest: bool = False
     previous: Entry | None = None
+
+
+class InStore(NamedTuple):
+    """An input that the worker loads itself. `digest` is what it must be there, if the code of classes decides that."""
+
+    payload: Payload
+    digest: Digest | None
 
 
 class Row(NamedTuple):

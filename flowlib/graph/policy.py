@@ -40,7 +40,7 @@ class Policy:
     """When a failed call is tried again; a number stands for that many further attempts."""
     timeout: Timeout | None = None
     """How long a call may take; a number stands for the seconds of one attempt."""
-    executor: Literal["inline", "threads", "processes"] | None = None
+    executor: str | None = None
     """Where the task must run; None lets the run choose."""
     resources: Resources | None = None
     """How much of the machine a call takes; given as a dict."""
@@ -142,7 +142,11 @@ def _check(policy: Policy, task: str, parameters: tuple[str, ...]) -> None:
     if policy.on_error is not None and not callable(policy.on_error):
         _check_word(policy.on_error, ("stop", "continue", "keep"), "on_error", task)
     if policy.executor is not None:
-        _check_word(policy.executor, ("inline", "threads", "processes"), "executor", task)
+        from flowlib.config import executor_trouble  # settings are no part of describing work
+
+        hint = executor_trouble(policy.executor, or_object=False)
+        if hint:
+            raise TaskMisused(f"Task {task!r} has executor={policy.executor!r:.80}.", {}, hint)
     for name, value in (("outputs", policy.outputs), ("ttl", policy.ttl)):
         if value is not None and value <= 0:
             raise TaskMisused(f"Task {task!r} has {name}={value}.", {}, _KINDS[name][1])

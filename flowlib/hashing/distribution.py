@@ -55,6 +55,17 @@ PYTHON = Owner(
 FLOWLIB = Owner("flowlib", f"scheme {SCHEME}")
 
 
+def is_installed(name: str, version: str) -> bool:
+    """Whether there is an installed distribution of this name and version."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed_version
+
+    try:
+        return installed_version(name) == version
+    except (PackageNotFoundError, ValueError):
+        return False
+
+
 class Owners:
     """Answers who owns files and modules; each answer is kept. Safe to share by threads.
 

@@ -16,6 +16,8 @@ from flowlib.hashing.instances import instance_dict, is_task
 from flowlib.hashing.parts import Part
 from flowlib.hashing.resolve import PLAIN_DATA
 
+_NAMED = (FunctionType, type)
+_HOLDERS = (ModuleType, type)
 _Binding = tuple[Mapping[str, object], str, object]
 """(namespace, name, what the name led to)"""
 
@@ -50,20 +52,26 @@ class LoadedCode:
 
     def is_current(self) -> bool:
         """Whether every function still has its code and every name still leads where it led. O(parts)."""
-        has_codes = all(function.__code__ is code for function, code in self._codes)
-        return has_codes and all(namespace.get(name) is value for namespace, name, value in self._bindings)
+        for function, code in self._codes:  # plain loops: this is asked after every call
+            if function.__code__ is not code:
+                return False
+        for namespace, name, value in self._bindings:  # noqa: SIM110
+            if namespace.get(name) is not value:
+                return False
+        return True
 
 
 def _bindings(part: Part) -> Iterator[_Binding]:
     """Yield the names by which a part is defined, and those by which a function's code calls others."""
     value = part.link.value
-    if isinstance(value, FunctionType | type):
+    if isinstance(value, _NAMED):
         home = sys.modules.get(value.__module__)
         if home is not None:
             yield from _chain(vars(home), value.__qualname__, value)
     if isinstance(value, FunctionType):
         for label, target in part.edges:
-            yield from _chain(value.__globals__, label, target.link.value)
+            if type(target.link.value) not in PLAIN_DATA:
+                yield from _chain(value.__globals__, label, target.link.value)
 
 
 def _chain(namespace: Mapping[str, object], path: str, value: object) -> list[_Binding]:
@@ -75,11 +83,11 @@ def _chain(namespace: Mapping[str, object], path: str, value: object) -> list[_B
     for name in path.split("."):
         at = namespace.get(name)
         found.append((namespace, name, at))
-        namespace = vars(at) if isinstance(at, ModuleType | type) else {}
+        namespace = vars(at) if isinstance(at, _HOLDERS) else {}
     return found if at is value else []
 
 
 def _is_code(value: object) -> bool:
     if type(value) in PLAIN_DATA:
         return False
-    return isinstance(value, FunctionType | type) or is_task(value) or "__wrapped__" in instance_dict(value)
+    return isinstance(value, _NAMED) or is_task(value) or "__wrapped__" in instance_dict(value)

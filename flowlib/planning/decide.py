@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import attrs
 
+from flowlib.collector import collector_paused
 from flowlib.errors import FlowError
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
@@ -49,6 +50,9 @@ class Covered:
 
 
 Decision = Hit | Miss | Undecided | Covered
+
+_MANY = 256
+"""From as many nodes on the collector of cycles is kept from looking at what is made for them."""
 
 
 class Planner:
@@ -92,7 +96,7 @@ class Planner:
         entries = None if self.recognition is None else self.recognition.entries(targets)
         if entries is None:
             return None
-        return [Hit(CallKey(entries[target].key, entries[target].parts), entries[target]) for target in targets]
+        return [Hit(CallKey(entries[target].key, parts=entries[target].parts), entries[target]) for target in targets]
 
     def decide(self, nodes: Sequence[NodeId]) -> list[Decision]:
         """Decide nodes, in the order given, with one batch of look-ups.
@@ -102,12 +106,19 @@ class Planner:
         """
         if self._store is None:
             return [CACHE_OFF] * len(nodes)
+        if len(nodes) < _MANY:
+            return self._decide(nodes, self._store)
+        with collector_paused():  # a few objects for each node, all of which stay
+            return self._decide(nodes, self._store)
+
+    def _decide(self, nodes: Sequence[NodeId], store: Store) -> list[Decision]:
         found = [*map(self._graph.nodes.__getitem__, nodes)]
         key_of, output_of = self.keys.key_of, self._output_of
         calls = [key_of(node, output_of) for node in found]
         keys = [call.key for call in calls if call.key is not None]
-        entries = self._store.find(keys) if keys else {}
-        return [self._judge(node, call, entries) for node, call in zip(found, calls, strict=True)]
+        entries = store.find(keys) if keys else {}
+        judge = self._judge
+        return [judge(node, call, entries) for node, call in zip(found, calls, strict=True)]
 
     def freeze(self, nodes: Iterable[NodeId]) -> None:
         """Take down the code versions of nodes that joined the graph; see `KeyMaker.freeze`."""
@@ -173,8 +184,7 @@ class Planner:
         entry = entries.get(key)
         if entry is None:
             return Miss(call, self._compared(task).reasons(node, call))
-        changed = self._changed_file(entry) if entry.watch else ""
-        if changed:
+        if entry.watch and (changed := self._changed_file(entry)):
             return Miss(call, (Reason(kind="file changed", subject=changed),))
         return Hit(call, entry)
 

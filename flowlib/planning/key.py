@@ -10,11 +10,12 @@ hashed once for each task (`shared.TaskPart`); a call copies that state and adds
 Invariant: all or nothing. If any part cannot be computed there is no key, and the reason is kept instead.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
-from flowlib.errors import FileMissing, FlowError, Undigestible
+from flowlib.errors import FileMissing, FlowError, InternalError, Undigestible
 from flowlib.graph.args import Composite, Quoted, nodes_in, replace
 from flowlib.graph.node import Node
 from flowlib.graph.policy import Policy
@@ -25,6 +26,7 @@ from flowlib.hashing.leaf import DigestLeaf
 from flowlib.ids import Digest, Key
 from flowlib.planning.previews import preview, previews
 from flowlib.planning.shared import TaskPart, make_task_part, phrase
+from flowlib.store.details import Details, unpack_arguments
 
 __all__ = ["CallKey", "KeyMaker", "preview", "previews"]
 
@@ -50,37 +52,45 @@ class CallKey:
         key: The key; None when the call has none.
         uncacheable: Why there is no key; empty when there is one.
         missing: The declared file that does not exist: there is no point in running the call.
-        weak: Whether a global the code reads could only be identified by the code that defines it.
+        encoded: The arguments as they entered the key, as far as they could be digested.
     """
 
-    __slots__ = ("_digests", "_labels", "_parts", "key", "missing", "uncacheable", "weak")
+    __slots__ = ("_parts", "_shared", "encoded", "key", "missing", "uncacheable")
 
     def __init__(
         self,
         key: Key | None,
-        parts: Mapping[str, str] = _NOTHING,
+        shared: TaskPart | None = None,
+        encoded: bytes = b"",
         uncacheable: str = "",
         missing: FileMissing | None = None,
-        weak: bool = False,
-        labels: Sequence[str] = (),
-        digests: Sequence[str] = (),
+        parts: Mapping[str, str] | None = None,
     ) -> None:
         self.key = key
+        self.encoded = encoded
         self.uncacheable = uncacheable
         self.missing = missing
-        self.weak = weak
+        self._shared = shared
         self._parts = parts
-        self._labels = labels
-        self._digests = digests
 
     @property
     def parts(self) -> Mapping[str, str]:
         """The parts of the key: `code`, `version`, `env:NAME`, `arg:NAME` -> digest or text."""
-        digests = self._digests  # once: another thread may be here, too
-        if digests:
-            self._parts = {**self._parts, **dict(zip(self._labels, digests, strict=False))}
-            self._digests = ()
+        if self._parts is None:
+            shared = _NOTHING if self._shared is None else self._shared.parts
+            self._parts = {**shared, **unpack_arguments(self.encoded)}
         return self._parts
+
+    @property
+    def weak(self) -> bool:
+        """Whether a global the code reads could only be identified by the code that defines it."""
+        return self._shared is not None and self._shared.weak
+
+    def details(self, texts: tuple[str, ...]) -> Details:
+        """Return what an entry keeps of the call, with the texts of all its arguments."""
+        if self._shared is None:
+            raise InternalError("A call without a key has no details.", {"why": self.uncacheable}, "Please report it.")
+        return self._shared.packed, self.encoded, texts
 
     def __repr__(self) -> str:
         return f"CallKey({self.key or self.uncacheable!r})"
@@ -115,6 +125,7 @@ class KeyMaker:
         self._scalar = identity.scalar_digest
         self._environ = environ
         self._task_parts: dict[tuple[int, int], tuple[TaskPart, Task[..., Any], Policy]] = {}
+        self._last: tuple[TaskPart, Task[..., Any], Policy] | None = None
         self._literals: dict[int, tuple[Any, Digest]] = {}
         self._watched: dict[int, tuple[Any, Digest]] = {}
         self.is_steady = True
@@ -156,38 +167,36 @@ class KeyMaker:
         """
         shared = self.shared_by_calls(node)
         if shared.uncacheable:
-            return CallKey(None, shared.parts, shared.uncacheable)
-        digests: list[str] = []
+            return CallKey(None, shared, b"", shared.uncacheable)
+        pieces: list[bytes] = []
         try:
-            encoded = self._arguments(node, shared, output_of, digests)
+            encoded = self._arguments(node, shared, output_of, pieces)
         except Exception as error:  # refused, or a hook of the user's own class raised
             missing = error if isinstance(error, FileMissing) else None
-            name = shared.labels[len(digests)].removeprefix("arg:")
-            return CallKey(None, shared.parts, _undigestible(name, error), missing, False, shared.labels, digests)
+            name = _name(next(islice(filter(None, shared.fields), len(pieces) // 3, None)))
+            return CallKey(None, shared, b"".join(pieces), _undigestible(name, error), missing)
         whole = shared.prefix.copy()
         whole.update(encoded)
-        return CallKey(whole.hexdigest(), shared.parts, "", None, shared.weak, shared.labels, digests)
+        return CallKey(whole.hexdigest(), shared, encoded)
 
     def _arguments(
-        self, node: Node, shared: TaskPart, name_of: Callable[[Node], str | None], digests: list[str]
+        self, node: Node, shared: TaskPart, name_of: Callable[[Node], str | None], pieces: list[bytes]
     ) -> bytes:
-        """Return the arguments of a call as they enter a key, and list what stands for each in `digests`.
+        """Return the arguments of a call as they enter a key; `pieces` has three for each, also if the next is refused.
 
         `name_of` says what stands for a node: the digest of its output.
         """
-        pieces: list[bytes] = []
         for field, value in zip(shared.fields, node._fl_args, strict=True):
             if field is None:
                 continue
             digest = name_of(value) if type(value) is Node else self._scalar(value)
             if digest is None:
                 digest = self._argument(value, name_of, field)
-            digests.append(digest)
             pieces += (field, _LENGTHS[len(digest)], digest.encode())
         return b"".join(pieces)
 
     def _argument(self, value: Any, name_of: Callable[[Node], str | None], field: bytes) -> str:
-        name = field[8:].decode("utf-8", "surrogatepass")
+        name = _name(field)
         if type(value) is Node:
             return _known(value, name_of)
         if isinstance(value, Composite):
@@ -216,7 +225,7 @@ class KeyMaker:
         if watched is None:
             if len(self._watched) >= _MOST_WATCHED:
                 raise FlowError("There are too many arguments of this kind to watch.")
-            digest = self._literal(value, field[8:].decode("utf-8", "surrogatepass"))
+            digest = self._literal(value, _name(field))
             watched = self._watched[id(value)] = (value, digest)
         return watched[1]
 
@@ -236,12 +245,19 @@ class KeyMaker:
 
     def shared_by_calls(self, node: Node) -> TaskPart:
         """Return what the keys of all calls of a node's task have in common."""
-        task, policy = node._fl_task, node._fl_policy
+        task, policy, last = node._fl_task, node._fl_policy, self._last
+        if last is not None and last[1] is task and last[2] is policy:
+            return last[0]  # sweeps make thousands of calls of one task
         found = self._task_parts.get((id(task), id(policy)))
         if found is None:
             found = (make_task_part(task, policy, self._identity, self._environ), task, policy)
             self._task_parts[id(task), id(policy)] = found
+        self._last = found
         return found[0]
+
+
+def _name(field: bytes) -> str:
+    return field[8:].decode("utf-8", "surrogatepass")
 
 
 class _NoOutputDigest(FlowError):

@@ -7,7 +7,6 @@ import attrs
 
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import site_of
-from flowlib.hashing.digest import size_bytes
 from flowlib.ids import Key, NodeId
 from flowlib.planning.decide import COVERED, Covered, Decision, Hit, Miss, Planner, Undecided
 from flowlib.store.base import TaskStats
@@ -64,7 +63,7 @@ class Plan:
     def stored_bytes(self) -> int:
         """Size of the stored results that would be used."""
         entries = [row.decision.entry for row in self.rows if isinstance(row.decision, Hit)]
-        return sum(size_bytes(entry.payload.content) for entry in entries if entry.payload.kept)
+        return sum(entry.payload.n_bytes for entry in entries if entry.payload.kept)
 
     @property
     def expected_s(self) -> float | None:

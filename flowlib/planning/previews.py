@@ -19,12 +19,17 @@ _SMALL_INT = 10**18
 
 def previews(node: Node, *, width: int = 80) -> dict[str, str]:
     """Return a short text of each argument, for people: `arg:NAME` -> at most `width` characters."""
-    shown = {}
-    for label, value in zip(labels_of(node._fl_task.signature.names), node._fl_args, strict=True):
+    return dict(zip(labels_of(node._fl_task.signature.names), texts(node, width=width), strict=True))
+
+
+def texts(node: Node, *, width: int = 80) -> tuple[str, ...]:
+    """Return a short text of each argument, in the order of the parameters."""
+    shown = []
+    for value in node._fl_args:
         kind = type(value)
         is_short = kind is float or (kind is int and -_SMALL_INT < value < _SMALL_INT and width >= 20)
-        shown[label] = repr(value) if is_short else preview(value, width)
-    return shown
+        shown.append(repr(value) if is_short else preview(value, width))
+    return tuple(shown)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -14,6 +14,8 @@ from flowlib.graph.task import Task
 from flowlib.hashing.canonical import Ignore
 from flowlib.hashing.code import CodeVersion
 from flowlib.hashing.identity import Identity
+from flowlib.planning.previews import labels_of
+from flowlib.store.details import field, pack_shared
 
 SCHEME = b"flowlib-key-1"
 """Changes only together with the golden keys in the tests and a line in the changelog."""
@@ -27,7 +29,7 @@ class TaskPart:
         prefix: The SHA-256 of everything in a key before the arguments; copied for each call.
         parts: The named parts of the key that are not arguments.
         fields: For each parameter the encoded name, None if it does not enter the key.
-        labels: For each parameter that enters the key, what it is called among the parts.
+        packed: What `details` of an entry says of all calls: the parts, and what the texts of the arguments are called.
         version: The version of its code; None for flowlib's own tasks and code that cannot be identified.
         weak: Whether a global the code reads could only be identified by the code that defines it.
         uncacheable: Why no call has a key; empty when calls can have one.
@@ -38,7 +40,7 @@ class TaskPart:
     prefix: Any
     parts: Mapping[str, str]
     fields: tuple[bytes | None, ...]
-    labels: tuple[str, ...]
+    packed: bytes
     version: CodeVersion | None
     weak: bool
     uncacheable: str
@@ -61,17 +63,17 @@ def make_task_part(task: Task[..., Any], policy: Policy, identity: Identity, env
             uncacheable = f"its code cannot be identified: {type(error).__name__}: {error}"
     parts = {"code": code, "version": policy.version}
     parts |= {f"env:{name}": environ.get(name, "") for name in policy.env}
-    head = b"".join(map(_field, (task.name, *(text for pair in parts.items() for text in pair))))
+    head = b"".join(map(field, (task.name, *(text for pair in parts.items() for text in pair))))
     ignored = frozenset(policy.ignore) | _ignored_by_annotation(task)
     names = task.signature.names
     prefix = hashlib.sha256(SCHEME + head)
-    fields = tuple(None if name in ignored else _field(name) for name in names)
+    fields = tuple(None if name in ignored else field(name) for name in names)
     is_lasting = not uncacheable and policy.ttl is None and policy.same is None
     return TaskPart(
         prefix=prefix,
         parts=parts,
         fields=fields,
-        labels=tuple(f"arg:{name}" for name in names if name not in ignored),
+        packed=pack_shared(parts, labels_of(names)),
         version=version,
         weak=version is not None and bool(version.weak),
         uncacheable=uncacheable,
@@ -83,11 +85,6 @@ def make_task_part(task: Task[..., Any], policy: Policy, identity: Identity, env
 def phrase(error: FlowError) -> str:
     """Return what happened as part of a sentence."""
     return error.what.removesuffix(".")
-
-
-def _field(text: str) -> bytes:
-    data = text.encode("utf-8", "surrogatepass")
-    return len(data).to_bytes(8, "big") + data
 
 
 def _ignored_by_annotation(task: Task[..., Any]) -> frozenset[str]:

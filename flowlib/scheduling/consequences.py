@@ -259,6 +259,13 @@ class Consequences:
 
     # ---- slots
 
+    def _set_slots(self, slots: int) -> None:
+        for task, units in self._units_in.items():
+            if units != self._share_in[task]:  # one takes the slots of all
+                self._units_in[task] = self._share_in[task] * slots
+        self._slots = slots
+        self._queue.resize(slots)
+
     def _set_pace(self, task: str, per_slot: int, *, alone: bool, leads: bool) -> None:
         share = SLOT // per_slot
         self._share_in[task] = share

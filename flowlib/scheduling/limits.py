@@ -43,14 +43,26 @@ class ReadyQueue:
     """
 
     __slots__ = (
-        *("_budgets", "_free", "_heap", "_held", "_holding", "_kept", "_parked", "_traits", "_units_of", "_wave"),
+        *(
+            "_budgets",
+            "_free",
+            "_heap",
+            "_held",
+            "_holding",
+            "_kept",
+            "_parked",
+            "_traits",
+            "_slots",
+            "_units_of",
+            "_wave",
+        ),
         "spent",
     )
 
     def __init__(
         self, slots: int, budgets: Budgets, traits: Sequence[Traits], units_of: Callable[[NodeId], int] = _whole
     ) -> None:
-        self._free = slots * SLOT
+        self._free = self._slots = slots * SLOT
         self._budgets, self._traits, self._units_of = budgets, traits, units_of
         self._held: dict[NodeId, int] = {}
         self._holding: dict[NodeId, Needs] = {}
@@ -63,6 +75,11 @@ class ReadyQueue:
         self._kept: dict[NodeId, list[tuple[int, Needs]]] = {}
         """What jobs that cannot be stopped still use, by node: units, and of budgets."""
         self.spent: list[str] = []
+
+    def resize(self, slots: int) -> None:
+        """Set how many nodes may hold a slot at once; those that do keep theirs."""
+        self._free += slots * SLOT - self._slots
+        self._slots = slots * SLOT
 
     @property
     def has_parked(self) -> bool:

@@ -72,6 +72,13 @@ class Paced:
 
 
 @attrs.frozen
+class Resized:
+    """From now on, so many jobs may run at once: workers of a cluster come and go."""
+
+    slots: int
+
+
+@attrs.frozen
 class Hit:
     """Stored results of the nodes may be reused."""
 
@@ -202,6 +209,7 @@ class Stopping:
 Fact = (
     Grown
     | Paced
+    | Resized
     | Hit
     | Missed
     | Deferred

@@ -37,6 +37,7 @@ from flowlib.scheduling.messages import (
     Lost,
     Missed,
     Paced,
+    Resized,
     Retried,
     Returned,
     SlotFreed,
@@ -55,6 +56,7 @@ class Scheduler(Consequences):
         self._handlers = {
             Grown: self._grown,
             Paced: self._paced,
+            Resized: self._resized,
             Hit: self._hit,
             Missed: self._missed,
             Deferred: self._deferred,
@@ -177,6 +179,9 @@ class Scheduler(Consequences):
 
     def _paced(self, fact: Paced) -> None:
         self._set_pace(fact.task, min(max(1, fact.per_slot), SLOT), alone=fact.alone, leads=fact.leads)
+
+    def _resized(self, fact: Resized) -> None:
+        self._set_slots(max(1, fact.slots))
 
     def _hit(self, fact: Hit) -> None:
         for node in fact.nodes:

@@ -4,25 +4,32 @@ An `Entry` says what a call produced; a `Payload` says where the bytes of its va
 it could not verify, and none of its methods lets store trouble reach a run: it answers "not there" and leaves a notice.
 """
 
-import marshal
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import attrs
 
+from flowlib.hashing.digest import digest_bytes, size_bytes
 from flowlib.ids import Digest, Key, RunId
+from flowlib.store.details import Details, pack_details, unpack_details
+
+NO_FLAGS: frozenset[str] = frozenset()
+NO_TEXTS: Mapping[str, str] = {}
+_NO_RUN = RunId("")
 
 GENERATION = "generation"
 """The note that says in which generation the notes about recipes are; see `planning.recognition`."""
 
 
-@attrs.define(kw_only=True, unsafe_hash=True)
+@attrs.define(kw_only=True, unsafe_hash=True, init=False)
 class Payload:
     """The encoded bytes of one value. Nobody changes one: it is not frozen only because that doubles its cost.
 
     `content` is the digest of the bytes (its size part is their number). Small payloads travel `inline`; for the others
     `inline` is None and `content` names a blob. A payload with `kept=False` is known by digest only: its value has to be
     made again by the node that made it. `refs` are further blobs it needs: the contents of files inside the value.
+
+    Inline bytes need no name, since the seal of their entry covers them: their digest is computed when somebody asks.
     """
 
     codec: str
@@ -31,13 +38,50 @@ class Payload:
     kept: bool = True
     refs: tuple[Digest, ...] = ()
 
+    def __init__(
+        self,
+        codec: str,
+        content: Digest | None = None,
+        inline: bytes | None = None,
+        kept: bool = True,
+        refs: tuple[Digest, ...] = (),
+    ) -> None:
+        self.codec, self.inline, self.kept, self.refs = codec, inline, kept, refs
+        if content is not None:
+            self.content = content
 
-@attrs.define(kw_only=True, eq=False)
+    if not TYPE_CHECKING:  # a checker would believe in every attribute
+
+        def __getattr__(self, name: str) -> object:
+            """Called for what is not set: the digest of inline bytes."""
+            if name != "content" or self.inline is None:
+                raise AttributeError(f"'Payload' object has no attribute {name!r}", name=name, obj=self)
+            self.content = digest_bytes(self.inline)
+            return self.content
+
+    @property
+    def claim(self) -> Digest | None:
+        """What the bytes were said to be, by whoever made or asked for `content`; None if nobody has."""
+        try:
+            return cast(Digest, _CONTENT(self))
+        except AttributeError:
+            return None
+
+    @property
+    def n_bytes(self) -> int:
+        """How many encoded bytes there are, those of `refs` left out."""
+        return size_bytes(self.content) if self.inline is None else len(self.inline)
+
+
+_CONTENT = vars(Payload)["content"].__get__  # reads the slot without computing
+
+
+@attrs.define(kw_only=True, eq=False, init=False)
 class Entry:
     """What one call produced: authenticated, readable without unpickling anything.
 
-    Nobody changes one: it is not frozen only because that doubles its cost. `parts` may be given as the bytes in which
-    an entry keeps its parts and previews (`pack_details`); they are then read when somebody asks for either.
+    Nobody changes one: it is not frozen only because that doubles its cost. `parts` may be given as the `Details` that
+    an entry keeps; they are then read when somebody asks for parts or previews.
     """
 
     key: Key
@@ -45,17 +89,37 @@ class Entry:
     output: Digest
     """Canonical digest of the value; of the encoded bytes when the value has no canonical form (flag `opaque`)."""
     payload: Payload
-    _parts: Mapping[str, str] | bytes
-    _previews: Mapping[str, str] = attrs.field(factory=dict)
-    run: RunId = RunId("")
+    _parts: Mapping[str, str] | Details
+    _previews: Mapping[str, str] = NO_TEXTS
+    run: RunId = _NO_RUN
     created_at: float = 0.0
     duration_s: float = 0.0
-    flags: frozenset[str] = frozenset()
+    flags: frozenset[str] = NO_FLAGS
     """Any of `weak` (a global could not be digested), `opaque`, `expanded` (the task returned nodes), `files`."""
     watch: tuple[tuple[str, Digest], ...] = ()
     """Files the value depends on beyond its key: (path, digest); each is checked again before a hit."""
     expires_at: float | None = None
     """Seconds since 1970 (UTC); None keeps for ever."""
+
+    def __init__(
+        self,
+        key: Key,
+        task: str,
+        output: Digest,
+        payload: Payload,
+        parts: Mapping[str, str] | Details,
+        previews: Mapping[str, str] = NO_TEXTS,
+        run: RunId = _NO_RUN,
+        created_at: float = 0.0,
+        duration_s: float = 0.0,
+        flags: frozenset[str] = NO_FLAGS,
+        watch: tuple[tuple[str, Digest], ...] = (),
+        expires_at: float | None = None,
+    ) -> None:  # by hand, because it is called for every node, and by position that takes half as long
+        self.key, self.task, self.output, self.payload = key, task, output, payload
+        self._parts, self._previews = parts, previews
+        self.run, self.created_at, self.duration_s = run, created_at, duration_s
+        self.flags, self.watch, self.expires_at = flags, watch, expires_at
 
     @property
     def parts(self) -> Mapping[str, str]:
@@ -68,15 +132,15 @@ class Entry:
         return self._details()[1]
 
     def _details(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
-        if type(self._parts) is bytes:
+        if type(self._parts) is tuple:
             self._parts, self._previews = parts, previews = unpack_details(self._parts)
             return parts, previews
         return cast(Mapping[str, str], self._parts), self._previews
 
-    def packed_details(self) -> bytes:
-        """Return parts and previews as bytes, without reading them if that was never asked for."""
+    def packed_details(self) -> Details:
+        """Return parts and previews packed, without reading them if that was never asked for."""
         parts = self._parts
-        return parts if type(parts) is bytes else pack_details(cast(Mapping[str, str], parts), self._previews)
+        return parts if type(parts) is tuple else pack_details(cast(Mapping[str, str], parts), self._previews)
 
     def __eq__(self, other: object) -> bool:
         """Equal in every field, read or not."""
@@ -93,20 +157,6 @@ class Entry:
 
 
 _COMPARED = tuple(field.name for field in attrs.fields(Entry) if not field.name.startswith("_"))
-_MARSHAL_VERSION = 2  # unchanged since Python 2.5; no shared references, so equal details are equal bytes
-
-
-def pack_details(parts: Mapping[str, str], previews: Mapping[str, str]) -> bytes:
-    """Return the bytes of an entry's parts and previews."""
-    if type(parts) is not dict or type(previews) is not dict:
-        parts, previews = dict(parts), dict(previews)
-    return marshal.dumps((parts, previews), _MARSHAL_VERSION)
-
-
-def unpack_details(packed: bytes) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """Return parts and previews from bytes that were part of an authenticated record."""
-    parts, previews = marshal.loads(packed)
-    return parts, previews
 
 
 @attrs.frozen(kw_only=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from flowlib.errors import StoreTrouble
-from flowlib.ids import Digest
+from flowlib.ids import Digest, Key
 from flowlib.store.base import Entry
 from flowlib.store.entry_format import BadRecord, decode_entry
 from flowlib.store.index import IndexBusy, IndexLost
@@ -37,7 +37,7 @@ def entries_of(store: LocalStore, prefix: str = "") -> Iterator[tuple[str, Entry
             yield name, body
             continue
         try:
-            entry = decode_entry(body)
+            entry = decode_entry(Key(name[2:]), body)
         except BadRecord:
             yield name, Refused.DAMAGED
         else:

@@ -3,8 +3,8 @@
 Constraints: written and read a hundred thousand times a run (about 1 us each), no code runs on decoding, readable by
 every later Python. Layout: `marshal` version 2 of one tuple of exact builtin types, sealed by `mac.Mac` under the
 record's name. Version 2 has not changed since Python 2.5 and has no shared references, so equal entries are equal
-bytes. What a hit does not need (parts, previews) is packed apart and unpacked when asked for. Format 1, which had it in
-the open, is still read. Rejected: JSON, 5 times slower and without bytes; pickle, which runs code.
+bytes. The key of an entry is its name, which is under the seal; what a hit does not need is packed (`details`), and what hardly any entry has is left out. Formats 1 and 2 are still
+read. Rejected: JSON, 5 times slower and without bytes; pickle, which runs code.
 
 Invariant: `marshal.loads` only ever sees bytes whose seal has been verified, so hostile bytes never reach it.
 """
@@ -13,11 +13,11 @@ import marshal
 from typing import Any
 
 from flowlib.ids import Key
-from flowlib.store.base import Entry, Payload, TaskStats, pack_details
+from flowlib.store.base import NO_FLAGS, NO_TEXTS, Entry, Payload, TaskStats
+from flowlib.store.details import pack_details
 
 _MARSHAL_VERSION = 2
-_ENTRY_FORMAT = 2
-_NO_FLAGS: frozenset[str] = frozenset()
+_ENTRY_FORMAT = 3
 
 
 class BadRecord(ValueError):
@@ -36,65 +36,78 @@ def record_name(kind: str, name: str) -> str:
 
 
 def encode_entry(entry: Entry) -> bytes:
-    """Return the unsealed bytes of an entry."""
+    """Return the unsealed bytes of an entry, its key left out: that is the name it is filed and sealed under."""
     payload = entry.payload
+    rest = None
+    if entry.flags or entry.watch or payload.refs or not payload.kept:
+        rest = payload.kept, tuple(payload.refs), tuple(sorted(entry.flags)), tuple(entry.watch)
     fields = (
         _ENTRY_FORMAT,
-        entry.key,
         entry.task,
         entry.output,
         payload.codec,
-        payload.content,
+        payload.content if payload.inline is None else None,
         payload.inline,
-        payload.kept,
-        payload.refs if type(payload.refs) is tuple else tuple(payload.refs),
         entry.packed_details(),
         entry.run,
-        float(entry.created_at),
-        float(entry.duration_s),
-        tuple(sorted(entry.flags)) if entry.flags else (),
-        entry.watch if type(entry.watch) is tuple else tuple(entry.watch),
+        entry.created_at,
+        entry.duration_s,
         entry.expires_at,
+        rest,
     )
     return marshal.dumps(fields, _MARSHAL_VERSION)
 
 
-def decode_entry(body: bytes) -> Entry:
-    """Return the entry in verified bytes.
+def decode_entry(key: Key, body: bytes) -> Entry:
+    """Return the entry of a key in verified bytes.
 
     Raises:
         BadRecord: They are not an entry of a known format.
     """
     try:
         fields = marshal.loads(body)
-        if fields[0] == 1:
-            fields = _from_format_1(fields)
-        (known, key, task, output, codec, content, inline, kept, refs, details, run, made, took, flags, watch, ends) = (
-            fields
-        )
+        if fields[0] != _ENTRY_FORMAT:
+            fields = _from_earlier(key, fields)
+        _, task, output, codec, content, inline, details, run, made, took, ends, rest = fields
+        kept, refs, flags, watch = (True, (), NO_FLAGS, ()) if rest is None else rest
+        payload = Payload(codec, content, inline, kept, refs)
+        return Entry(
+            key, task, output, payload, details, NO_TEXTS, run, made, took, frozenset(flags), watch, ends
+        )  # the fields are Any here: converting each to its NewType would cost as much as the seal
     except (ValueError, EOFError, TypeError, LookupError) as error:
         raise BadRecord(str(error)) from error
-    if known != _ENTRY_FORMAT:
-        raise BadRecord(f"entry format {known}")
-    return Entry(  # the fields are Any here: converting each to its NewType would cost as much as the seal
-        key=key,
-        task=task,
-        output=output,
-        payload=Payload(codec=codec, content=content, inline=inline, kept=kept, refs=refs),
-        parts=details,
-        run=run,
-        created_at=made,
-        duration_s=took,
-        flags=frozenset(flags) if flags else _NO_FLAGS,
-        watch=watch,
-        expires_at=ends,
+
+
+def _from_earlier(key: Key, fields: Any) -> tuple[Any, ...]:
+    """Return the fields of an earlier format in the order of this one."""
+    if fields[0] == 1:
+        _, own_key, task, output, payload, parts, previews, *rest = fields
+    elif fields[0] == 2:
+        _, own_key, task, output, *payload, details, run, made, took, flags, watch, ends = fields
+        parts, previews = marshal.loads(details)
+        rest = [run, made, took, flags, watch, ends]
+    else:
+        raise BadRecord(f"entry format {fields[0]}")
+    if own_key != key:
+        raise BadRecord("an entry of another key")
+    codec, content, inline, kept, refs = payload
+    run, made, took, flags, watch, ends = rest
+    details = pack_details(parts, previews)
+    rare = (kept, refs, flags, watch)
+    return (
+        _ENTRY_FORMAT,
+        task,
+        output,
+        codec,
+        None if inline is not None else content,
+        inline,
+        details,
+        run,
+        made,
+        took,
+        ends,
+        None if rare == (True, (), (), ()) else rare,
     )
-
-
-def _from_format_1(fields: Any) -> tuple[Any, ...]:
-    """Return the fields of the first format in the order of this one."""
-    _, key, task, output, payload, parts, previews, *rest = fields
-    return (_ENTRY_FORMAT, key, task, output, *payload, pack_details(parts, previews), *rest)
 
 
 def encode_stats(stats: TaskStats) -> bytes:

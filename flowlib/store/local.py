@@ -22,7 +22,7 @@ from flowlib.store import codec as codecs
 from flowlib.store.base import GENERATION, BlobLost, Entry, Holder, Lease, Mark, Payload, TaskStats
 from flowlib.store.blobs import Blobs, matches
 from flowlib.store.committer import Committer, done
-from flowlib.store.derived import derive_records
+from flowlib.store.derived import derive_from
 from flowlib.store.entry_format import BadRecord, decode_entry, decode_keys, decode_stats, encode_entry, record_name
 from flowlib.store.files import is_network_path
 from flowlib.store.index import IndexBusy, IndexLost
@@ -31,7 +31,7 @@ from flowlib.store.locks import MAINTENANCE
 from flowlib.store.mac import Mac
 from flowlib.store.memo import StoredFileMemo
 from flowlib.store.notices import Notices
-from flowlib.store.opening import StoreOptions, open_directory, unusable
+from flowlib.store.opening import StoreOptions, no_index, open_directory, unusable
 from flowlib.store.records import Records
 from flowlib.store.replay import Derive, Get
 from flowlib.store.waiting import Batch, Waiting
@@ -52,7 +52,7 @@ def open_store(path: str | os.PathLike[str], options: StoreOptions) -> "LocalSto
     try:
         return LocalStore(root, options, mac)
     except (IndexBusy, OSError) as error:
-        raise unusable(root, str(error), "Free space or repair permissions, or choose another directory.") from error
+        raise no_index(root, error, options.files) from error
 
 
 def _derive_of(store: "LocalStore") -> Derive:
@@ -61,7 +61,7 @@ def _derive_of(store: "LocalStore") -> Derive:
 
     def derive(bodies: Mapping[str, bytes], get: Get) -> Mapping[str, bytes]:
         store = this()
-        return store._derive(bodies, get) if store is not None else {}
+        return derive_from(bodies, store._waiting.committing, get) if store is not None else {}
 
     return derive
 
@@ -86,15 +86,9 @@ class LocalStore:
         self.locks = lock_table(self.root / "leases", files)
         self.blobs = Blobs(self.root, files, self.options.fsync)
         network = is_network_path(self.root)
+        derive, sync = _derive_of(self), self.options.fsync != "off"
         self.records = Records(
-            self.root,
-            files,
-            self.mac,
-            self.locks,
-            self._notices,
-            _derive_of(self),
-            sync=self.options.fsync != "off",
-            network=network,
+            self.root, files, self.mac, self.locks, self._notices, derive, sync=sync, network=network
         )
         self._memo = StoredFileMemo(self.records.get, self.records.put_unlogged)
         if network:
@@ -113,21 +107,22 @@ class LocalStore:
 
     def find(self, keys: Sequence[Key]) -> dict[Key, Entry]:
         """Return the valid entries among `keys`. Cost: twice what SQLite takes; see `benchmarks/bench_store.py`."""
-        now = self.options.clock.now()
-        return {key: e for key, e in self._stored(keys).items() if e.expires_at is None or e.expires_at > now}
+        found, now = self._stored(keys), self.options.clock.now()
+        late = [key for key, e in found.items() if e.expires_at is not None and e.expires_at <= now]
+        for key in late:
+            del found[key]
+        return found
 
     def _stored(self, keys: Sequence[Key]) -> dict[Key, Entry]:
         self._here()
         found = self._waiting.known(keys)
-        asked = ["e:" + key for key in keys if key not in found]
+        asked = ["e:" + key for key in keys if key not in found] if found else ["e:" + key for key in keys]
         for name, body in (self.records.get(asked) if asked else {}).items():
             try:
-                entry = decode_entry(body)
+                key = Key(name[2:])
+                found[key] = decode_entry(key, body)
             except BadRecord as error:
                 self._notices.add("damaged", f"A record in the cache was ignored: {error}.")
-                continue
-            if name[2:] == entry.key:
-                found[entry.key] = entry
         return found
 
     def put(self, entry: Entry) -> None:
@@ -190,21 +185,10 @@ class LocalStore:
         there = self.records.get(list(bodies))
         return {name: body for name, body in bodies.items() if name not in there}
 
-    def _derive(self, bodies: Mapping[str, bytes], get: Get) -> Mapping[str, bytes]:
-        entries = []
-        for name, body in bodies.items():
-            if name.startswith("e:"):
-                entry = self._waiting.committing(Key(name[2:]))
-                try:
-                    entries.append(entry or decode_entry(body))
-                except BadRecord:
-                    continue
-        return derive_records(entries, get) if entries else {}
-
     # ---- values
 
     def encode(self, value: object, *, codec: str | None = None) -> Payload:
-        """Encode a value and write its blob if it is larger than 4 KiB. Cost: 2 us for a number.
+        """Encode a value and write its blob if it is larger than 4 KiB. Cost: 0.7 us for a number.
 
         Raises:
             NotKept: It cannot be encoded, or the blob cannot be written.
@@ -214,15 +198,16 @@ class LocalStore:
             return scalar
         self._here()
         encoded = codecs.encode_value(value, self.blobs, codec=codec)
-        content = encoded.digest()
         if encoded.n_bytes <= codecs.INLINE_BYTES:
-            inline = b"".join(encoded.parts)
-            return Payload(codec=encoded.codec, content=content, inline=inline, refs=encoded.refs)
+            return Payload(codec=encoded.codec, inline=b"".join(encoded.parts), refs=encoded.refs)
+        content = encoded.digest()
         self.blobs.write(encoded.parts, content)
         return Payload(codec=encoded.codec, content=content, refs=encoded.refs)
 
     def load(self, payload: Payload) -> object:
-        """Return a new object that no one else holds, after verifying every byte it came from. Cost: 2 us for a number.
+        """Return a new object that no one else holds, after verifying every byte it came from. Cost: 1 us for a number.
+
+        Inline bytes came with the seal of their entry; they are verified again if somebody has named them.
 
         Raises:
             BlobLost: The bytes are missing or not the ones that were written, or no longer make a value (a class is
@@ -231,7 +216,7 @@ class LocalStore:
         try:
             inline = payload.inline
             if inline is not None and payload.codec in codecs.SIMPLE and len(inline) <= codecs.INLINE_BYTES:
-                return codecs.load_simple(payload.codec, inline, payload.content)
+                return codecs.load_simple(payload.codec, inline, payload.claim)
             self._here()
             data = self._bytes_of(payload)
         except BlobLost as error:

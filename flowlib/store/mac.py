@@ -15,7 +15,6 @@ import os
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import cast
 
 from flowlib.errors import StoreTrouble
 from flowlib.store.files import Files
@@ -59,24 +58,29 @@ class Mac:
 
     def open(self, name: str, record: bytes) -> bytes | Refused:
         """Return the body of a record, or why it is refused. Nothing in the body has been looked at before."""
-        if record.startswith(self._prefix):
-            body = record[HEAD_BYTES:]
-            return body if hmac.compare_digest(record[9:HEAD_BYTES], self._tag(name, body)) else Refused.DAMAGED
-        return Refused.FOREIGN if len(record) >= HEAD_BYTES and record[:1] == _VERSION else Refused.DAMAGED
+        opened, refused = self.open_many({name: record})
+        return refused[0] if refused else opened[name]
 
     def seal_many(self, bodies: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return the record of each body by name."""
-        return {name: self.seal(name, body) for name, body in bodies.items()}
+        prefix, tag = self._prefix, self._tag
+        return {name: prefix + tag(name, body) + body for name, body in bodies.items()}
 
     def open_many(self, records: Mapping[str, bytes]) -> tuple[dict[str, bytes], list[Refused]]:
-        """Return the bodies of records by name, and why the others are refused."""
-        opened, refused = {}, []
+        """Return the bodies of records by name, and why the others are refused. Cost: that of `seal`."""
+        opened: dict[str, bytes] = {}
+        refused: list[Refused] = []
+        prefix, tag, is_same = self._prefix, self._tag, hmac.compare_digest
         for name, record in records.items():
-            body = self.open(name, record)
-            if type(body) is bytes:
-                opened[name] = body
+            if record.startswith(prefix):
+                body = record[HEAD_BYTES:]
+                if is_same(record[9:HEAD_BYTES], tag(name, body)):
+                    opened[name] = body
+                else:
+                    refused.append(Refused.DAMAGED)
             else:
-                refused.append(cast(Refused, body))
+                is_foreign = len(record) >= HEAD_BYTES and record[:1] == _VERSION
+                refused.append(Refused.FOREIGN if is_foreign else Refused.DAMAGED)
         return opened, refused
 
     def adopt(self, name: str, record: bytes) -> bytes | None:

@@ -58,9 +58,10 @@ class MemoryStore:
         if scalar is not None:
             return scalar
         encoded = codecs.encode_value(value, self.blobs, codec=codec)
-        content, data = encoded.digest(), b"".join(encoded.parts)
+        data = b"".join(encoded.parts)
         if len(data) <= codecs.INLINE_BYTES:
-            return Payload(codec=encoded.codec, content=content, inline=data, refs=encoded.refs)
+            return Payload(codec=encoded.codec, inline=data, refs=encoded.refs)
+        content = encoded.digest()
         self.blobs.keep(content, data)
         return Payload(codec=encoded.codec, content=content, refs=encoded.refs)
 
@@ -71,7 +72,7 @@ class MemoryStore:
             BlobLost: The bytes are missing, damaged, or no longer make a value.
         """
         if payload.inline is not None and payload.codec in codecs.SIMPLE:
-            return codecs.load_simple(payload.codec, payload.inline, payload.content)
+            return codecs.load_simple(payload.codec, payload.inline, payload.claim)
         data = self.blobs.get(payload.content) if payload.inline is None else payload.inline
         view = memoryview(bytearray(data))
         if not matches(view, payload.content):

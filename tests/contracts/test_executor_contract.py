@@ -8,23 +8,28 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import flowlib as fl
 from flowlib.clock import SystemClock
 from flowlib.engine.away import place_here
-from flowlib.execution.base import Executor, Given, Job, Outcome, Shared, Stored
+from flowlib.execution.base import Batch, Call, Executor, Given, Job, Outcome, Shared, Stored
+from flowlib.execution.elsewhere import ElsewhereExecutor
 from flowlib.execution.inline import InlineExecutor
+from flowlib.execution.on_futures import FutureThreads
 from flowlib.execution.processes import ProcessExecutor
 from flowlib.execution.threads import ThreadExecutor, ThreadPool
-from flowlib.execution.wire import Terms
+from flowlib.execution.wire import Place, Terms
 from flowlib.execution.worker import Worker
 from flowlib.hashing.identity import Identity
 from flowlib.ids import Key, NodeId
 from flowlib.store.memory import MemoryStore
+from tests.contracts.lent import CLUSTERS, lent_cluster, lent_threads, marked
 
 PATIENCE_S = 30.0
-KINDS = ["inline", "threads", "inner", "processes"]
+PROCESSES = ["processes", "pool of processes", *CLUSTERS]
+KINDS = ["inline", "threads", "inner", "pool of threads", *PROCESSES]
 
 colour: ContextVar[str] = ContextVar("colour", default="none")
 
@@ -44,10 +49,14 @@ def make_executor(kind: str, worker: Worker, n_threads: int = 4) -> Executor:
         return InlineExecutor(worker)
     if kind == "processes":
         return ProcessExecutor(worker, Terms(run="contract", place=place_here()), 2)
+    if kind == "pool of threads":
+        return FutureThreads(worker, lent_threads())
+    if kind in PROCESSES:
+        return ElsewhereExecutor(worker, Terms(run="contract", place=Place(main_file=None)), lent_cluster(kind))
     return ThreadExecutor(worker, ThreadPool(n_threads), is_inner=kind == "inner")
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=marked(KINDS))
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -172,6 +181,42 @@ def test_wrong_arguments_found_late_are_outcomes(executor: Executor) -> None:
     assert [type(error) for error in errors] == [fl.TaskMisused, type(None), fl.TaskMisused]
 
 
+@pytest.mark.parametrize("n_calls", [1, 40])
+def test_quick_calls_come_out_of_their_batch(executor: Executor, n_calls: int) -> None:
+    """Every call of a batch has one outcome, with its own value or its own error; a job among them, too."""
+
+    def third(x: int) -> int:
+        if x % 3 == 2:
+            raise ValueError(x)
+        return x * 10
+
+    task = fl.task(third)
+    node = task(0)
+    calls: list[Any] = [
+        Call(NodeId(number), task, node._fl_policy, (number,), None, False) for number in range(n_calls)
+    ]
+    calls[n_calls // 2] = job_of(task(n_calls // 2), n_calls // 2)
+    executor.submit_batch(Batch(calls))
+    found: list[Outcome] = []
+    while len(found) < n_calls:
+        found += executor.collect(PATIENCE_S)
+    assert sorted(outcome.node for outcome in found) == list(range(n_calls))
+    for outcome in found:
+        if outcome.node % 3 == 2:
+            assert isinstance(outcome.error, ValueError)
+            assert outcome.error.args == (outcome.node,)
+        else:
+            assert (outcome.value, outcome.error) == (outcome.node * 10, None)
+
+
+def test_a_value_of_some_megabytes_goes_and_comes(executor: Executor) -> None:
+    """Size is no reason to fail, below the limit that clusters state."""
+    big = np.arange(2_000_000)
+    outcome = outcome_of(executor, call(lambda a: a[::-1].copy(), big))
+    assert outcome.error is None
+    assert np.array_equal(outcome.value, big[::-1])
+
+
 # ---- inputs
 
 
@@ -277,7 +322,7 @@ def test_returned_nodes_are_an_expansion(executor: Executor) -> None:
 
 def test_context_variables_reach_the_task_and_stay_in_it(kind: str) -> None:
     """A task sees the variables of whoever began the run; what it sets, nobody else sees. Processes have their own."""
-    if kind == "processes":
+    if kind in PROCESSES:
         return
     token = colour.set("red")
     executor = make_executor(kind, make_worker())
@@ -400,12 +445,13 @@ def test_two_executors_share_nothing(kind: str) -> None:
     """Outcomes come out where their jobs went in, also when two runs share the threads."""
     pool = ThreadPool(2)
     worker = make_worker()
-    if kind == "inline":
-        first: Any = InlineExecutor(worker)
-        second: Any = InlineExecutor(worker)
-    else:
+    first: Any
+    second: Any
+    if kind in ("threads", "inner"):
         first = ThreadExecutor(worker, pool, is_inner=kind == "inner")
         second = ThreadExecutor(worker, pool, is_inner=kind == "inner")
+    else:
+        first, second = make_executor(kind, worker), make_executor(kind, worker)
     for number in range(30):
         first.submit(call(lambda x: ("first", x), number, number=number))
         second.submit(call(lambda x: ("second", x), number, number=number))
@@ -414,6 +460,7 @@ def test_two_executors_share_nothing(kind: str) -> None:
         while len(found) < 30:
             found += executor.collect(PATIENCE_S)
         assert sorted(outcome.value for outcome in found) == [(name, number) for number in range(30)]
+        executor.close()
     pool.close()
 
 

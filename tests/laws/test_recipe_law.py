@@ -154,6 +154,7 @@ class Life:
             key = self.rng.choice(keys)
             for store in self.stores:
                 entry = store.find([key])[key]
+                assert entry.payload.content  # what is looked for and not found
                 entry.payload.inline = None
                 store.put(entry)
                 store.flush()

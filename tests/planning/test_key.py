@@ -15,6 +15,9 @@ from flowlib.hashing.code import CodeVersion
 from flowlib.hashing.identity import Identity
 from flowlib.ids import Digest
 from flowlib.planning.key import CallKey, KeyMaker, preview, previews
+from flowlib.planning.previews import texts
+from flowlib.planning.shared import make_task_part
+from flowlib.store.details import unpack_details
 
 CODE = Digest("sha256-" + "c0de" * 16 + "-100")
 OUTPUT = Digest("sha256-" + "abcd" * 16 + "-7")
@@ -297,3 +300,18 @@ def test_previews_of_large_values_are_bounded() -> None:
     assert len(preview({f"key {i}": "x" * 50 for i in range(100)})) <= 80
     assert " at 0x" not in preview(lambda x: x)
     assert previews(fit(load(3), lr=0.5)) == {"arg:data": "<load>", "arg:lr": "0.5", "arg:depth": "4"}
+
+
+def test_an_entry_keeps_the_very_bytes_that_entered_the_key() -> None:
+    """So the key can be made again from what is stored, and the parts are read from it."""
+    maker = KeyMaker(FixedCode(), {"MODE": "x"})
+    for node in (versioned(5), fit([1], lr=0.5), quiet(1, verbose=True), fit([load(1), 2], depth=load(2))):
+        call = maker.key_of(node, lambda dependency: OUTPUT)
+        shared, arguments, _ = call.details(texts(node))
+        parts, shown = unpack_details((shared, arguments, texts(node)))
+
+        prefix = make_task_part(node._fl_task, node._fl_policy, FixedCode(), {"MODE": "x"}).prefix
+        prefix.update(arguments)
+        assert prefix.hexdigest() == call.key
+        assert parts == call.parts
+        assert shown == previews(node)

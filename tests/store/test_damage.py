@@ -150,13 +150,14 @@ def test_damaged_packs_give_no_wrong_record(store: LocalStore, filled: dict[Key,
     data = pack.read_bytes()
     good = {frame.name: store.mac.open(frame.name, frame.record) for frame in packs.decode_frames(data)[0]}
     assert len(good) == len(filled)
+    entries = store.find([*filled])
 
     for bad in mutations(data, N_PACK, "pack"):
         for frame in packs.decode_frames(bad)[0]:
             body = store.mac.open(frame.name, frame.record)
             if isinstance(body, bytes):
                 assert body == good[frame.name]
-                assert decode_entry(body).key == frame.name[2:]
+                assert decode_entry(Key(frame.name[2:]), body) == entries[Key(frame.name[2:])]
 
 
 def test_a_torn_pack_keeps_all_records_before_the_tear(store: LocalStore, filled: dict[Key, Any]) -> None:
@@ -219,6 +220,23 @@ def reopen_all(opened: Callable[..., LocalStore], root: Path, filled: dict[Key, 
     return n_right
 
 
+def test_a_database_whose_own_complaint_is_no_text_heals_by_itself(
+    store: LocalStore, opened: Callable[..., LocalStore], root: Path, filled: dict[Key, Any]
+) -> None:
+    """SQLite names the damaged part of the schema in its message, and the name is not UTF-8 any more."""
+    store.close()
+    database = root / "index" / "cache.db"
+    data = database.read_bytes()
+    name = b"sqlite_autoindex_Records_1"
+    assert data.count(name) == 1
+    database.write_bytes(data.replace(name, b"sqlite_autoindex_Rec\xc5rds_1"))
+
+    healed = opened()
+
+    assert check(healed, filled) == len(filled)
+    assert [kind for kind, _ in healed.take_notices()] == ["index-rebuilt"]
+
+
 @pytest.mark.parametrize("n", [40, pytest.param(460, marks=pytest.mark.slow)])
 def test_a_damaged_database_heals_by_itself(
     opened: Callable[..., LocalStore], root: Path, filled: dict[Key, Any], in_child: Callable[..., int], n: int
@@ -252,6 +270,24 @@ def test_an_unusable_database_is_rebuilt_from_the_log(
     assert again.stats("fit") is not None
     assert again.stats("fit").n == len(filled)
     assert len(again.recent("fit")) == len(filled)
+
+
+@pytest.mark.parametrize("table", [b"Records", b"Settings"])
+def test_a_complaint_that_is_no_text_means_a_lost_index(
+    store: LocalStore, opened: Callable[..., LocalStore], root: Path, filled: dict[Key, Any], table: bytes
+) -> None:
+    """SQLite quotes what it does not understand, and Python cannot decode that."""
+    store.close()
+    database = root / "index" / "cache.db"
+    data = database.read_bytes()
+    sound = b"CREATE TABLE " + table
+    assert sound in data
+    database.write_bytes(data.replace(sound, b"CREATE TABL\xc5 " + table))
+
+    again = opened()
+
+    assert check(again, filled) == len(filled)
+    assert [kind for kind, _ in again.take_notices()] == ["index-rebuilt"]
 
 
 def test_a_database_damaged_while_open_heals(store: LocalStore, root: Path, filled: dict[Key, Any]) -> None:

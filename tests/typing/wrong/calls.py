@@ -42,7 +42,7 @@ fl.task("load")  # wrong: a name is not a function
 
 number: int = fl.run(load("a"))  # wrong: type of a result
 fl.run(load("a"), worker=2)  # wrong: misspelt option of a run
-fl.run(load("a"), executor="process")  # wrong: unknown executor
+fl.run(load("a"), executor=4)  # wrong: no name, and nothing that takes calls
 fl.run(load("a"), on_error="ignore")  # wrong: unknown policy
 fl.start(load("a"), worker=2)  # wrong: misspelt option of a background run
 word: str = fl.start(load("a")).result()  # wrong: type of a background result
