@@ -62,6 +62,7 @@ WARM_UPS = {
     "array": ("array", 1),
     "sweep": ("sweep", 10),
     "sweep_grown": ("sweep", 10),
+    **{f"sweep_{reducer}": (f"sweep_{reducer}", 10) for reducer in ("best", "mean", "top")},
 }
 
 

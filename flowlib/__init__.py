@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flowlib.config import configure
     from flowlib.engine.handle import Run
     from flowlib.errors import (
+        CannotSend,
         CodeNotFound,
         ConfigError,
         ExpansionLimit,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         FlowWarning,
         HiddenNode,
         InputMutated,
+        MemoryExceeded,
         NodeMisused,
         ReducerError,
         RunStopped,
@@ -35,9 +37,11 @@ if TYPE_CHECKING:
         TaskMisused,
         TaskTimedOut,
         Undigestible,
+        Untransferable,
+        WorkerDied,
     )
+    from flowlib.graph.budget import Pool, Rate, rate
     from flowlib.graph.node import Node
-    from flowlib.graph.policy import Pool
     from flowlib.graph.retry import Retry
     from flowlib.graph.task import Task, eager, task
     from flowlib.graph.timeout import Timeout
@@ -82,11 +86,12 @@ _HOMES = {
     "config": "configure",
     "engine.handle": "Run",
     "errors": (
-        "CodeNotFound ConfigError ExpansionLimit FileMissing FlowError FlowWarning HiddenNode InputMutated "
-        "NodeMisused ReducerError RunStopped SpaceError StoreTrouble SweepFailed TaskMisused TaskTimedOut Undigestible"
+        "CannotSend CodeNotFound ConfigError ExpansionLimit FileMissing FlowError FlowWarning HiddenNode InputMutated "
+        "MemoryExceeded NodeMisused ReducerError RunStopped SpaceError StoreTrouble SweepFailed TaskMisused TaskTimedOut "
+        "Undigestible Untransferable WorkerDied"
     ),
     "graph.node": "Node",
-    "graph.policy": "Pool",
+    "graph.budget": "Pool Rate rate",
     "graph.retry": "Retry",
     "graph.task": "Task eager task",
     "graph.timeout": "Timeout",
@@ -149,6 +154,7 @@ def unload_ipython_extension(ipython: object) -> None:
 __all__ = [
     "__version__",
     "Best",
+    "CannotSend",
     "CodeNotFound",
     "ConfigError",
     "Dir",
@@ -164,6 +170,7 @@ __all__ = [
     "Ignore",
     "InputMutated",
     "Mean",
+    "MemoryExceeded",
     "Node",
     "NodeMisused",
     "Pareto",
@@ -171,6 +178,7 @@ __all__ = [
     "Point",
     "Pool",
     "Ranked",
+    "Rate",
     "Reducer",
     "ReducerError",
     "Retry",
@@ -188,7 +196,9 @@ __all__ = [
     "Timeout",
     "Top",
     "Undigestible",
+    "Untransferable",
     "Vote",
+    "WorkerDied",
     "arun",
     "average_metrics",
     "axis",
@@ -211,6 +221,7 @@ __all__ = [
     "pareto",
     "plan",
     "randint",
+    "rate",
     "reduce",
     "register_digest",
     "run",

@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 import attrs
 
 from flowlib.errors import ConfigError, near_miss
+from flowlib.text import parse_bytes
 
 ProgressMode = bool | Literal["auto", "terminal", "notebook", "plain"]
 
@@ -50,6 +51,10 @@ class Settings:
     """Where the key of the cache lives; the user's state directory unless given."""
     log: bool = False
     """Whether notices go to loguru, too."""
+    pools: Mapping[str, int] = attrs.field(factory=dict)
+    """How many calls that name a pool run at once, by name."""
+    resources: Mapping[str, float | str] = attrs.field(factory=dict)
+    """How much there is of what tasks ask for; of `cpu` and `memory` what the machine has, unless given."""
     cache_key: str = ""
     """A shared secret for caches that travel between machines, instead of the key in `state_dir`."""
 
@@ -67,6 +72,7 @@ class Settings:
 
 
 _NAMES = frozenset(field.name for field in attrs.fields(Settings))
+_SIZES = ("pools", "resources")
 _ENVIRONMENT_ONLY = frozenset({"cache_key"})
 _WORDS: dict[str, tuple[object, ...]] = {
     "on_error": ("stop", "continue", "keep"),
@@ -116,7 +122,7 @@ def configure(**settings: Any) -> None:
 
     Args:
         **settings: Fields of `Settings`: cache, workers, executor, on_error, progress, max_nodes, strict, fsync,
-            state_dir.
+            state_dir, log, pools, resources.
 
     Raises:
         ConfigError: A name or a value is not known.
@@ -130,7 +136,7 @@ def configure(**settings: Any) -> None:
         _configured.settings = {}
         return
     _checked(settings, "flowlib.configure")
-    _configured.settings = {**_configured.settings, **settings}
+    _configured.settings = _merged(_configured.settings, settings)
 
 
 def load_settings(arguments: Mapping[str, Any], start: Path | None = None) -> Settings:
@@ -145,7 +151,9 @@ def load_settings(arguments: Mapping[str, Any], start: Path | None = None) -> Se
     """
     root = project_root(start)
     given = {name: value for name, value in arguments.items() if value is not None}
-    merged = _from_project(root) | _from_environment() | _configured.settings | given
+    merged: dict[str, Any] = {}
+    for level in (_from_project(root), _from_environment(), _configured.settings, given):
+        merged = _merged(merged, level)
     return Settings(**_checked(merged, "the arguments"))
 
 
@@ -221,6 +229,26 @@ def scratch_directory() -> Path:
     return Path(tempfile.gettempdir())
 
 
+def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of two levels; of sizes by name, each name's upper one."""
+    sizes = {name: {**lower[name], **upper[name]} for name in _SIZES if name in lower and name in upper}
+    return {**lower, **upper, **sizes}
+
+
+def machine_resources() -> dict[str, float | str]:
+    """Return how many CPUs and how many bytes of memory there are for this process."""
+    found: dict[str, float | str] = {"cpu": n_cpus()}
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # a system that does not say
+        return found
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text("ascii").strip()
+    except (OSError, ValueError):
+        limit = "max"
+    return found | {"memory": min(memory, int(limit)) if limit.isdigit() else memory}
+
+
 def _from_project(root: Path) -> dict[str, Any]:
     """Return what the project's own file says. A file that does not name flowlib is for other tools to complain about."""
     path = root / "pyproject.toml"
@@ -275,9 +303,38 @@ def _parsed(name: str, text: str, variable: str) -> Any:
             return int(text)
         except ValueError:
             raise ConfigError(f"{variable}={text!r} is not a whole number.", {}, "Give a number, such as 4.") from None
+    if name in _SIZES:
+        pairs = [pair.partition("=") for pair in text.split(",")]
+        return {key.strip(): _number(value.strip()) for key, _, value in pairs}
     if name in ("cache", "progress", "strict", "log") and text.lower() in _BOOLEANS:
         return _BOOLEANS[text.lower()]
     return text
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _check_sizes(name: str, sizes: object, where: str) -> None:
+    is_table = isinstance(sizes, Mapping) and all(isinstance(key, str) and key for key in sizes)
+    if name == "pools" and (not is_table or not all(type(n) is int and n > 0 for n in sizes.values())):  # type: ignore[attr-defined]
+        hint = 'Give whole numbers by name, at least 1: {"db": 2}, or FLOWLIB_POOLS=db=2,api=4.'
+        raise ConfigError(f"Setting {name} cannot be {sizes!r}.", {"found in": where}, hint)
+    if name == "resources" and (not is_table or not all(map(_is_amount, sizes.items()))):  # type: ignore[attr-defined]
+        hint = 'Give amounts by name: {"gpu": 1, "memory": "8 GB"}, or FLOWLIB_RESOURCES=gpu=1,memory=8GB.'
+        raise ConfigError(f"Setting {name} cannot be {sizes!r}.", {"found in": where}, hint)
+
+
+def _is_amount(pair: tuple[str, object]) -> bool:
+    name, amount = pair
+    if isinstance(amount, str):
+        return name == "memory" and parse_bytes(amount) is not None
+    return isinstance(amount, int | float) and not isinstance(amount, bool) and 0 <= amount < float("inf")
 
 
 def _checked(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -287,6 +344,8 @@ def _checked(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
         if name in _WORDS and not any(value is word or (type(value) is str and value == word) for word in _WORDS[name]):
             known = ", ".join(str(word) for word in _WORDS[name])
             raise ConfigError(f"Setting {name} cannot be {value!r}.", {"found in": where}, f"Known: {known}.")
+        if name in _SIZES:
+            _check_sizes(name, value, where)
         if name == "executor" and (hint := executor_trouble(value, or_object=True)):
             raise ConfigError(f"Setting executor cannot be {value!r:.80}.", {"found in": where}, hint)
         if name in ("workers", "max_nodes") and (type(value) is not int or value < 1):

@@ -5,6 +5,7 @@ named or an error said can move the cursor of a terminal or break a table.
 """
 
 import math
+import re
 import reprlib
 import unicodedata
 
@@ -101,3 +102,18 @@ def short_repr(value: object, limit: int = LONGEST_TEXT) -> str:
         return one_line(reader.repr(value), limit)
     except Exception:  # a repr is the user's code: whatever it raises, showing a value must not fail
         return f"<{type(value).__name__}>"
+
+
+_BYTES = {"": 1} | {
+    f"{letter}{i}": (1024 if i else 1000) ** power for power, letter in enumerate("kmgt", 1) for i in ("", "i")
+}
+
+
+def parse_bytes(text: str) -> int | None:
+    """Return the bytes of a size such as `10GB`, or `10GiB` with its binary units; None if it is none.
+
+    >>> parse_bytes("500MB"), parse_bytes("1 KiB"), parse_bytes("many")
+    (500000000, 1024, None)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", text.strip().lower())
+    return None if found is None else int(float(found[1]) * _BYTES[found[2] or ""])

@@ -120,7 +120,7 @@ SESSIONS = (
     *(
         Session(
             name=f"sweep {reducer}",
-            warm_up=("sweep", 10),
+            warm_up=(f"sweep_{reducer}", 10),
             cells=_again(f"sweep {reducer}", f"sweep_{reducer}", POINTS, place="sweep"),
             only=ALONE,
         )

@@ -26,13 +26,13 @@ from flowlib.ids import Key
 from flowlib.store import maintain
 from flowlib.store.local import LocalStore, open_store
 from flowlib.text import format_bytes, format_count, format_seconds
+from flowlib.text import parse_bytes as bytes_in
 from flowlib.views.table import Column, render_table
 
 MAX_ROWS = 200
 _SHORTEST_PREFIX = 6
 _MARKS = ("format", "CACHEDIR.TAG")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_BYTES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 
 Directory = Annotated[
     str | None,
@@ -246,10 +246,10 @@ def parse_bytes(text: str) -> int:
     >>> parse_bytes("500MB"), parse_bytes("1 KiB")
     (500000000, 1024)
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]i?)?b?", text.strip().lower())
-    if found is None:
+    size_bytes = bytes_in(text)
+    if size_bytes is None:
         raise UsageError(f"{text!r} is not a size.", {}, "Write 500MB, 10GB or 1GiB.")
-    return int(float(found[1]) * _BYTES[found[2] or ""])
+    return size_bytes
 
 
 @contextmanager

@@ -19,6 +19,7 @@ class Exit(IntEnum):
     CACHE = 6
     OUTPUT = 7
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 MEANINGS: Mapping[Exit, str] = {
@@ -31,6 +32,7 @@ MEANINGS: Mapping[Exit, str] = {
     Exit.CACHE: "the cache cannot be used, or `cache verify` found damage",
     Exit.OUTPUT: "the output could not be written",
     Exit.INTERRUPTED: "interrupted",
+    Exit.TERMINATED: "told to end by SIGTERM",
 }
 
 

@@ -20,6 +20,10 @@ Executor = Annotated[
     Literal["threads", "processes", "inline"] | None,
     Parameter(name="--executor", help="Where tasks run: threads, or one after the other in this one.", group=OWN),
 ]
+Timeout = Annotated[
+    float | None,
+    Parameter(name="--timeout", help="Seconds after which the run ends; what has finished by then is kept.", group=OWN),
+]
 Cache = Annotated[
     str | None,
     Parameter(name="--cache", help="A directory, or `off`; `.flowlib/` in the project unless given.", group=OWN),

@@ -10,6 +10,7 @@ from flowlib.cli.exits import Ended, Exit
 from flowlib.cli.show import print_value
 from flowlib.config import load_settings, wants_no_color
 from flowlib.engine.run import RunOptions, execute, options_from
+from flowlib.engine.stop import Terminated
 from flowlib.errors import ConfigError, UsageError
 from flowlib.events import Event, Noticed, Observer
 from flowlib.graph.args import targets_of
@@ -34,6 +35,7 @@ def run(
     *,
     workers: flags.Workers = None,
     executor: flags.Executor = None,
+    timeout: flags.Timeout = None,
     cache: flags.Cache = None,
     on_error: flags.OnError = None,
     progress: flags.Progress = None,
@@ -57,6 +59,8 @@ def run(
             observers=(_display(built, progress),),
             tags=tuple(tag or ()),
             force=tuple(force or ()),
+            deadline_s=timeout,
+            is_firm=True,
         )
         value = _executed(built, options)
         document = _plain(value) if json else None
@@ -72,6 +76,8 @@ def _executed(built: Built, options: RunOptions) -> Any:
         return execute(built.target, options)
     except ConfigError:
         raise
+    except Terminated as error:
+        raise Ended(Exit.TERMINATED, error) from error
     except (Exception, SystemExit) as error:
         raise Ended(Exit.TASK_FAILED, error) from error
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from flowlib.cli.exits import Ended
 from flowlib.config import wants_no_color
+from flowlib.engine.stop import Terminated
 from flowlib.errors import FlowError, SweepFailed
 from flowlib.views.palette import paint
 
@@ -28,8 +29,9 @@ def tell(ended: Ended, *, as_json: bool) -> int:
     Returns:
         The exit code.
     """
-    if isinstance(ended.error, KeyboardInterrupt):
-        text = "interrupted: what had finished is kept; run again to go on from here"
+    if isinstance(ended.error, KeyboardInterrupt | Terminated):
+        word = "interrupted" if isinstance(ended.error, KeyboardInterrupt) else "told to end"
+        text = f"{word}: what had finished is kept; run again to go on from here"
     else:
         text = _headed(error_text(ended.error))
     with contextlib.suppress(OSError):  # nobody can be told, and the code says the rest

@@ -40,6 +40,11 @@ class Batches:
         before, self._capacity = self._capacity, self._executor.capacity
         return [] if before == self._capacity else [Resized(self._capacity)]
 
+    @property
+    def n_held(self) -> int:
+        """How many calls are held back by a pause."""
+        return len(self._held)
+
     def __bool__(self) -> bool:
         return bool(self._under_way)
 

@@ -15,6 +15,7 @@ from flowlib.engine.clusters import Clusters
 from flowlib.engine.covered import InnerCalls
 from flowlib.engine.flight import Circles
 from flowlib.engine.observe import Emitter
+from flowlib.engine.shares import Shares
 from flowlib.engine.stop import Stop
 from flowlib.engine.stores import Use
 from flowlib.execution.quick import Unbegun
@@ -100,6 +101,8 @@ class RunContext:
     """Told what the calls of this run depend on: those of the call that the run was made in."""
     inner_calls: dict[NodeId, InnerCalls] = attrs.field(factory=dict)
     """The inner calls of those calls of this run that made any and have not been kept yet."""
+    shares: Shares = attrs.field(factory=lambda: Shares(Settings()))
+    """Pools, rates and resources, which runs inside tasks share."""
     is_inner: bool = False
     is_away: bool = False
     """Whether the run is in a worker process, for which there are no other processes."""

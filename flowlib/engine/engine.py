@@ -40,6 +40,7 @@ class Engine(Settling):
         planner: Decides nodes.
         executor: Runs jobs.
         deadline_s: Seconds after which nothing new is started; None for no limit.
+        is_firm: Whether what runs then is not waited for either.
     """
 
     def __init__(
@@ -50,13 +51,15 @@ class Engine(Settling):
         planner: Planner,
         executor: Executor,
         deadline_s: float | None = None,
+        is_firm: bool = False,
     ) -> None:
         super().__init__(context, graph, targets, planner, executor)
         self._deadline = None if deadline_s is None else context.clock.monotonic() + deadline_s
         self._deferred: dict[NodeId, NodeId] = {}
         self._blocked = Blocked(self._ledger, executor, context.circles, context.chain)
         self._held_back: list[NodeId] = []
-        self._is_stopping = False
+        self._is_stopping, self._is_firm = False, is_firm
+        context.shares.n_engines += 1
 
     # ---- the loop
 
@@ -66,6 +69,8 @@ class Engine(Settling):
         if self.recall.settle(self.targets, len(self.graph)):
             return
         facts: list[m.Fact] = [self._grown(self.graph.ids, self.targets)]
+        for refusal in self._jobs.refusals.values():
+            raise refusal
         while True:
             while facts:
                 facts = self._carry_out(self.scheduler.handle(facts))
@@ -83,12 +88,14 @@ class Engine(Settling):
     def close(self) -> None:
         """Commit what is finished, give every lease back, and tell what never came to an end. Never waits for jobs."""
         self._batches.take_back()
+        self._end_jobs()
         try:
             self._keep_rest()
             self._ledger.commit()
         finally:
             self.recall.close()
             self._executor.close()
+            self._context.shares.n_engines -= 1
             self._ledger.release_all()
             self._blocked.clear()
         for number, state in enumerate(self.scheduler.states):
@@ -107,6 +114,8 @@ class Engine(Settling):
                     facts += self._decide(command.nodes)
                 case m.Queued():
                     self._attempts.queued(command.node)
+                case m.Spent():
+                    self._context.shares.spend(command.rates, self._context.clock.monotonic())
                 case m.Drop():
                     self.values.drop(command.nodes)
                 case m.Assemble():
@@ -125,24 +134,24 @@ class Engine(Settling):
         self._keep_rest()
         facts, self._early = self._early, []
         facts += self._stop_facts()
-        if self._attempts:  # what has ended did so in time, or says itself that it did not
-            facts += self._take(self._executor.take_ended())
+        if self._overtime:
+            facts += self._take(self._executor.take_ended())  # it has ended in time, or says itself that it has not
             facts += self._overtime.facts()
         if facts:
             return facts
-        if not self._n_running and not self._blocked and not self._held_back and not self._attempts:
-            raise self._stuck()
-        if self._context.stop.is_paused:
-            self._batches.hold()
-        else:
-            self._batches.go_on()
+        if not self._n_running and not self._blocked and not self._held_back:
+            if not self._overtime.is_hopeful:
+                raise stuck(self.graph.nodes, self.scheduler.states, self._deferred)
+            self._executor.help_out()
+        self._heed_pause()
         outcomes = self._executor.collect(self._patience_s())
         if self._batches:
             outcomes += self._batches.look(self._context.clock.monotonic())
         facts += self._take(outcomes)
         facts += self._batches.resized()
         if self._context.stop.is_killed:
-            raise KeyboardInterrupt
+            self._catch_up()
+            raise self._context.stop.error()
         self._ledger.commit_in_time()
         self._context.write_log_in_time()
         unblocked = self._blocked.poll()
@@ -150,9 +159,16 @@ class Engine(Settling):
             self._context.loop.catch_up_held_up()
         return facts + self._resume() + [m.Unblocked(number) for number in unblocked]
 
+    def help_others(self) -> None:
+        """Do what other runs may wait for while the calling thread waits for them."""
+        self._context.loop.catch_up_held_up()
+        self._executor.help_out()
+
     def _catch_up(self) -> None:
         """Take what has ended, and commit: a call in the thread of this engine may wait for the lease of another call."""
-        self._early += self._take(self._batches.take_done() + self._executor.take_ended())
+        outcomes = self._batches.take_done() + self._executor.take_ended()
+        self._early += self._take(outcomes)
+        self.scheduler.give_back_early([outcome.node for outcome in outcomes])
         self._ledger.commit()
 
     def _patience_s(self) -> float:
@@ -164,8 +180,8 @@ class Engine(Settling):
             limits.append(LOOK_S)
         if self._blocked or self._context.stop.is_paused:
             limits.append(LEASE_POLL_S)
-        if self._attempts and (patience_s := self._overtime.patience_s) is not None:
-            limits.append(patience_s)
+        if self._overtime:
+            limits.append(self._overtime.patience_s)
         if self._deadline is not None and not self._is_stopping:
             limits.append(max(0.0, self._deadline - self._context.clock.monotonic()))
         return min(limits)
@@ -177,18 +193,9 @@ class Engine(Settling):
         given_up = self._failures.give_up_delayed() if self._attempts else []
         return [*given_up, m.Stopping(), *self._resume(), *self._cancelled(self._batches.take_back())]
 
-    def _cancelled(self, calls: Sequence[Call | Job]) -> list[m.Fact]:
-        """Give up calls that were handed over and have not begun."""
-        self._n_running -= len(calls)
-        self.recall.spoil()
-        for call in calls:
-            self._ledger.release(call.node)
-            self._announcer.cancelled(call.node)
-        return [m.Ended(call.node, "cancelled", has_value=False) for call in calls]
-
     def _must_stop(self) -> bool:
         if self._deadline is not None and self._context.clock.monotonic() >= self._deadline:
-            self._context.stop.request("deadline")
+            (self._context.stop.end if self._is_firm else self._context.stop.request)("deadline")
         return bool(self._context.stop.cause)
 
     # ---- deciding
@@ -231,6 +238,8 @@ class Engine(Settling):
     def _use(self, number: NodeId, entry: Entry) -> None:
         """Take a stored result as the node's."""
         self._planner.record(number, entry.output)
+        if self._attempts:
+            self._attempts.over(number)
         self.recall.used(entry)
         if entry.watch:
             self._expansions.remember_watch(number, entry.watch)
@@ -249,8 +258,9 @@ class Engine(Settling):
         if lacking is not None:
             return self._lost(number, lacking)
         miss = self._miss_of(number)
-        if miss.call.missing is not None:
-            return self._failures.failed(number, Outcome(node=number, error=miss.call.missing))
+        refused = miss.call.missing or (self._jobs.refusal(number) if self._jobs.refusals else None)
+        if refused is not None:
+            return self._failures.failed(number, Outcome(node=number, error=refused))
         key = miss.call.key
         if key is not None and not self._ledger.holds_lease(number):
             if key in self._context.chain:
@@ -360,13 +370,14 @@ class Engine(Settling):
         return not self._is_stopping and (self._context.stop.is_paused or self._must_stop())
 
     def _assemble(self, number: NodeId) -> list[m.Fact]:
+        self._keep_rest()  # what it is put together from has to be stored, or it is not stored itself
         if (dropped := self._jobs.dropped_child(number)) is not None:
             return self._lost(number, dropped)
         self._n_running += 1
         self._executor.submit(self._jobs.assembling(number, self._misses.get(number, CACHE_OFF)))
         return []
 
-    # ---- leases, pauses, targets
+    # ---- pauses
 
     def _resume(self) -> list[m.Fact]:
         """Start what a pause held back, or cancel it when the run stops."""
@@ -382,23 +393,3 @@ class Engine(Settling):
             else:
                 facts += self._start(number)
         return facts
-
-    def _fetch_targets(self) -> list[m.Fact]:
-        """Load the targets that were hits; one that cannot be loaded is made again in this run."""
-        facts: list[m.Fact] = []
-        if self.errors or self._context.stop.cause == "interrupt":
-            return facts  # nobody will get them
-        for number in self.targets:
-            if self.values.has(number) and not self.values.fetch(number):
-                self.recall.replacing()
-                self.values.lose(number)
-                self._misses.pop(number, None)
-                facts.append(m.ValueLost(number))
-        return facts
-
-    def _stuck(self) -> Exception:
-        open_nodes = [NodeId(n) for n, state in enumerate(self.scheduler.states) if state not in FINAL_STATES]
-        circle = [number for number in open_nodes if number in self._deferred]
-        if circle:  # what it waits for waits for it: a task returned a call of itself
-            return needs_itself(self.graph.nodes[circle[0]])
-        return stuck(f"{n}: {self.scheduler.states[n]} {self.graph.nodes[n]!r}" for n in open_nodes[:5])

@@ -2,12 +2,13 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 
 from flowlib.errors import ExpansionLimit, FlowError, InternalError, SweepFailed, error_text
 from flowlib.graph.node import Node, site_of
 from flowlib.planning.key import preview
+from flowlib.scheduling.states import FINAL_STATES
 
 _SHOWN = 8
 """Groups of equal errors listed; more would hide the first."""
@@ -94,11 +95,20 @@ def needs_itself(node: Node) -> ExpansionLimit:
     )
 
 
-def stuck(story: Iterable[str]) -> InternalError:
-    """Return the error of a run that has open nodes and nothing to do."""
-    return InternalError(
-        "The run cannot go on, though nodes are open.", {"open": "\n".join(story)}, "Please report it."
-    )
+def stuck(nodes: Sequence[Node], states: Sequence[str], deferred: Collection[int]) -> FlowError:
+    """Return the error of a run that has open nodes and nothing to do.
+
+    Args:
+        nodes: All nodes of the run.
+        states: The state of each.
+        deferred: Places of those that wait for another call with the same key.
+    """
+    open_ones = [number for number, state in enumerate(states) if state not in FINAL_STATES]
+    for number in open_ones:
+        if number in deferred:  # what it waits for waits for it: a task returned a call of itself
+            return needs_itself(nodes[number])
+    story = "\n".join(f"{number}: {states[number]} {nodes[number]!r}" for number in open_ones[:5])
+    return InternalError("The run cannot go on, though nodes are open.", {"open": story}, "Please report it.")
 
 
 def first_line(error: BaseException, longest: int = 200) -> str:

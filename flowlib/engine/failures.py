@@ -17,6 +17,7 @@ from flowlib.engine.expansion import Expansions
 from flowlib.engine.failure import annotate, note_on
 from flowlib.engine.feed import Feeds
 from flowlib.engine.on_error import Verdict, verdict_of
+from flowlib.engine.recall import Recall
 from flowlib.engine.results import digest_or_none, failed_value
 from flowlib.engine.values import Values
 from flowlib.errors import FlowError, InternalError, RunStopped
@@ -45,6 +46,7 @@ class Failures:
     expansions: Expansions
     feeds: Feeds
     attempts: Attempts
+    recall: Recall
     misses: dict[NodeId, Miss]
     grown: Callable[[Sequence[NodeId], NodeId], m.Grown]
     """Prepares everything for new nodes of a parent."""
@@ -64,6 +66,7 @@ class Failures:
         node, error = self.graph.nodes[number], outcome.error
         if error is None:
             raise InternalError("A job ended with neither value nor error.", {"node": number}, "Please report it.")
+        self.recall.spoil()
         if number in self.replaced:
             return self.not_replaced(number)
         outcome.attempt = self.attempts.number(number)

@@ -1,11 +1,12 @@
 """A run in the background: ask how it goes, pause it, cancel it, wait for it."""
 
+import atexit
 import contextlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextvars import copy_context
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import attrs
 
@@ -17,8 +18,12 @@ from flowlib.events import Event, EventBatch, RunFinished, RunStatus
 from flowlib.graph.args import targets_of
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
+from flowlib.history.record import fold
 
 R = TypeVar("R")
+
+_GOODBYE_S = 5.0
+"""How long the end of the program waits for a run to keep what has finished."""
 
 
 class _Recorder:
@@ -69,16 +74,18 @@ class Run(Generic[R]):
         )
         run = copy_context().run
         self._thread = threading.Thread(target=run, args=(self._run, options), name="flowlib-run", daemon=True)
+        atexit.register(self._end_with_program)
         self._thread.start()
 
     @property
-    def status(self) -> RunStatus:
-        """`running`, `success`, `partial`, `failed` or `cancelled`.
+    def status(self) -> RunStatus | Literal["paused"]:
+        """`running`, `paused`, `success`, `partial`, `failed` or `cancelled`.
 
-        `partial`: every value is there, though some nodes failed and something took their places.
+        `paused`: nothing runs any more, and what has finished is kept. `partial`: every value is there, though some nodes
+        failed and something took their places.
         """
         if not self._has_ended:
-            return "running"
+            return "paused" if self._stop.is_still else "running"
         end = self._recorder.end
         return "failed" if end is None else end.status
 
@@ -86,6 +93,11 @@ class Run(Generic[R]):
     def events(self) -> tuple[Event, ...]:
         """What has happened so far."""
         return self._recorder.events
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many nodes are in which state. O(events) while the run goes on."""
+        return fold(self.events).counts
 
     @property
     def nodes(self) -> tuple[Node, ...]:
@@ -107,13 +119,32 @@ class Run(Generic[R]):
         self._warn()
         return result
 
-    def cancel(self) -> None:
-        """Start nothing new; what runs is finished and kept. `result` then raises `RunStopped`."""
-        self._stop.request("cancel")
+    def cancel(self, *, kill: bool = False) -> None:
+        """Start nothing new; what runs is finished and kept. `result` then raises `RunStopped`.
 
-    def pause(self) -> None:
-        """Start nothing new until `resume`."""
+        Args:
+            kill: Do not wait for what runs: processes are ended, coroutines cancelled, threads left behind.
+        """
+        if kill:
+            self._stop.end("cancel")
+        else:
+            self._stop.request("cancel")
+
+    def pause(self, *, wait: bool = False, timeout_s: float | None = None) -> None:
+        """Start nothing new until `resume`. After that the program may end, and go on another time by running again.
+
+        Args:
+            wait: Return only when nothing runs any more and what has finished is kept; then `status` is `paused`.
+            timeout_s: How long to wait at most.
+
+        Raises:
+            TimeoutError: Something still runs after `timeout_s`. The run stays paused.
+        """
         self._stop.pause(True)
+        if self._has_ended:
+            self._stop.note_still()
+        if wait and not self._stop.wait_still(timeout_s):
+            raise TimeoutError(f"Something still runs after {timeout_s:g} s.")
 
     def resume(self) -> None:
         """Go on after `pause`."""
@@ -129,18 +160,24 @@ class Run(Generic[R]):
             self.cancel()
             raise
 
+    def _end_with_program(self) -> None:
+        """Give the run its end when the program ends before it: what has finished is kept, and its log says how it ended."""
+        self.cancel(kill=True)
+        self._thread.join(_GOODBYE_S)
+
     def _run(self, options: RunOptions) -> None:
         current_run.set(None)  # in this copy of the caller's context: the run joins no other
         try:
             result = execute(self._target, options, self._stop)
         except BaseException as error:  # handed to whoever asks for the result
-            self._has_ended = True
             self._settle(error=error)
         else:
-            self._has_ended = True
             self._settle(result=result)
 
     def _settle(self, *, result: Any = None, error: BaseException | None = None) -> None:
+        self._has_ended = True
+        self._stop.note_still()
+        atexit.unregister(self._end_with_program)
         if not self._future.set_running_or_notify_cancel():
             return
         if error is not None:

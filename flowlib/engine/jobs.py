@@ -11,14 +11,16 @@ from flowlib.engine.context import RunContext
 from flowlib.engine.expansion import Expansions
 from flowlib.engine.feed import Feeds
 from flowlib.engine.values import Values
+from flowlib.errors import FlowError
 from flowlib.execution.base import Call, Job, Stopwatch
 from flowlib.graph.args import Quoted, nodes_in
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
-from flowlib.graph.policy import Policy, Pool
+from flowlib.graph.policy import Policy
 from flowlib.graph.task import Task
 from flowlib.ids import NodeId
 from flowlib.planning.decide import Miss, Planner
+from flowlib.scheduling.budgets import Needs
 from flowlib.scheduling.messages import Traits
 
 _BY_POSITION = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -53,12 +55,13 @@ class Jobs:
         self._context, self._graph, self._planner = context, graph, planner
         self._values, self._feeds, self._expansions, self._attempts = values, feeds, expansions, attempts
         self._kinds: dict[tuple[int, int], _Kind] = {}
+        self.refusals: dict[tuple[int, int], FlowError] = {}
+        """Why calls of some tasks can never start."""
         self._last: tuple[Any, Any, Any] = (None, None, None)
 
-    def traits(self, numbers: Sequence[NodeId]) -> tuple[list[Traits], set[Pool]]:
-        """Return what the scheduler needs to know about nodes: the same for all calls of a task; and their pools."""
+    def traits(self, numbers: Sequence[NodeId]) -> list[Traits]:
+        """Return what the scheduler needs to know about nodes: the same for all calls of a task."""
         found: list[Traits] = []
-        pools: set[Pool] = set()
         task = policy = traits = None
         nodes = self._graph.nodes
         for number in numbers:
@@ -66,10 +69,13 @@ class Jobs:
             if traits is None or node._fl_task is not task or node._fl_policy is not policy:
                 task, policy = node._fl_task, node._fl_policy
                 traits = self._kind_of(task, policy).traits
-                if policy.pool is not None:
-                    pools.add(policy.pool)
             found.append(traits)
-        return found, pools
+        return found
+
+    def refusal(self, number: NodeId) -> FlowError | None:
+        """Return why a node can never start: it asks for what there is not."""
+        node = self._graph.nodes[number]
+        return self.refusals.get((id(node._fl_task), id(node._fl_policy)))
 
     def uncached_calls(self, numbers: Sequence[NodeId], *, follow: bool = False) -> tuple[list[Call], list[NodeId]]:
         """Return what `call` would for nodes of a run without a store, and those that take a job. About 0.6 us a node.
@@ -132,14 +138,16 @@ class Jobs:
 
     def _make_kind(self, task: Task[..., Any], policy: Policy) -> "_Kind":
         is_checked = policy.check_in is not None or policy.check_out is not None or policy.same is not None
-        is_limited = policy.timeout is not None
+        needs, rates = self._shares(task, policy)
+        is_limited = policy.timeout is not None or (id(task), id(policy)) in self.refusals
         is_special = task.streams or task.quotes or policy.executor is not None or self._context.settings.strict
         parameters = task.signature.signature.parameters.values()
         is_plain = not (is_checked or is_special or is_limited or policy.always or inspect.iscoroutinefunction(task.fn))
         return _Kind(
             traits=Traits(
                 task=task.name,
-                pool=None if policy.pool is None else policy.pool.name,
+                needs=needs,
+                rates=rates,
                 always=policy.always,
                 priority=policy.priority,
                 weight_s=self._values.expected_s(task.name),
@@ -149,6 +157,15 @@ class Jobs:
             is_plain_at_first=is_plain,
             splits=not all(parameter.kind in _BY_POSITION for parameter in parameters),
         )
+
+    def _shares(self, task: Task[..., Any], policy: Policy) -> tuple[Needs, tuple[str, ...]]:
+        if policy.pool is None and policy.resources is None:
+            return (), ()
+        try:
+            return self._context.shares.needs_of(policy, task.name)
+        except FlowError as error:
+            self.refusals[id(task), id(policy)] = error
+            return (), ()
 
     def lacking(self, number: NodeId) -> NodeId | None:
         """Return a dependency that has to be made again before a node can start; None if it can."""

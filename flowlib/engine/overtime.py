@@ -1,14 +1,17 @@
-"""What is done when time is up: the next attempt starts, a call that takes too long is ended.
+"""What is done when time is up: the next attempt starts, a call that takes too long is ended, a rate allows one more.
 
 A call that waits is ended by itself. One that runs is ended by its executor if that can do it; if not, its node goes on
 without it: the job keeps its slot until it comes back, and what it brings is dropped. If such jobs keep every slot of a
 run, they lose one after the other, so that a run goes on whatever its calls do.
 """
 
+import math
+
 from flowlib.clock import Clock
 from flowlib.engine.attempts import Attempts, timed_out
 from flowlib.engine.context import RunContext
 from flowlib.engine.failures import Failures
+from flowlib.engine.flight import LEASE_POLL_S
 from flowlib.engine.timers import Kind
 from flowlib.execution.base import Executor, Outcome
 from flowlib.graph.graph import Graph
@@ -43,23 +46,44 @@ class Overtime:
         self._executor, self._attempts, self._failures = executor, attempts, failures
         self._clock: Clock = context.clock
         self._paused_at: float | None = None
+        self._n_given = 0
+        self._next_rate_at: float | None = None
+
+    def __bool__(self) -> bool:
+        """Whether time, or what other runs give back, may change anything."""
+        return bool(self._attempts) or self._scheduler.has_parked
 
     @property
-    def patience_s(self) -> float | None:
-        """How long nothing will be due; None for ever."""
-        next_at = self._attempts.timers.next_at
-        return None if next_at is None else max(0.0, next_at - self._clock.monotonic())
+    def is_hopeful(self) -> bool:
+        """Whether it will, though nothing of this run is at work."""
+        is_helped = self._next_rate_at is not None or self._context.shares.n_engines > 1
+        return bool(self._attempts) or (self._scheduler.has_parked and is_helped)
+
+    @property
+    def patience_s(self) -> float:
+        """How long nothing will be due."""
+        moments = [self._attempts.timers.next_at, self._next_rate_at if self._scheduler.has_parked else None]
+        soonest_s = min((at - self._clock.monotonic() for at in moments if at is not None), default=math.inf)
+        must_look = self._scheduler.has_parked and self._context.shares.n_engines > 1
+        return max(0.0, min(soonest_s, LEASE_POLL_S) if must_look else soonest_s)
 
     def facts(self) -> list[m.Fact]:
         """Return what follows from the time that has passed."""
         now = self._clock.monotonic()
         self._allow_for_pauses(now)
-        facts: list[m.Fact] = []
+        facts: list[m.Fact] = self._freed(now)
         for kind, number in self._attempts.timers.take(now):
             facts += self._due(kind, number)
         if self._attempts.n_keeping >= self._executor.capacity and not self._scheduler.is_finished:
             facts.append(self._replace_worker())
         return facts
+
+    def _freed(self, now: float) -> list[m.Fact]:
+        """Return that what nodes need may have come back: by time, or from other runs."""
+        shares = self._context.shares
+        self._next_rate_at = shares.return_due(now)
+        before, self._n_given = self._n_given, shares.budgets.n_given
+        return [m.Freed()] if self._scheduler.has_parked and before != self._n_given else []
 
     def late(self, outcome: Outcome, keeps_slot: bool) -> list[m.Fact]:
         """Return what follows when a job comes back whose node has gone on without it."""

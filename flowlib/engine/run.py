@@ -17,7 +17,8 @@ from flowlib.engine.engine import Engine
 from flowlib.engine.failure import combined
 from flowlib.engine.flight import Circles
 from flowlib.engine.observe import Emitter
-from flowlib.engine.stop import Stop, interrupts
+from flowlib.engine.shares import Shares
+from flowlib.engine.stop import Stop, Terminated, interrupts
 from flowlib.engine.stores import store_for
 from flowlib.errors import RunStopped, TaskMisused, near_miss
 from flowlib.events import Observer, RunFinished, RunStarted, RunStatus
@@ -54,6 +55,8 @@ class RunOptions:
     observers: Sequence[Observer] = ()
     tags: tuple[str, ...] = ()
     deadline_s: float | None = None
+    is_firm: bool = False
+    """Whether the deadline ends the run, instead of only letting nothing new begin."""
     force: Collection[str] = ()
     clock: Clock = attrs.field(factory=SystemClock)
     chance: Callable[[], float] | None = None
@@ -93,9 +96,19 @@ def execute(target: Any, options: RunOptions, stop: Stop | None = None) -> Any:
         Exception: The user's own, when one node failed; `SweepFailed` when several did.
         RunStopped: The run was cancelled, or reached its deadline, before every target had a value.
         KeyboardInterrupt: Ctrl-C; what had finished is kept.
+        SystemExit: SIGTERM, with the code 143; what had finished is kept.
     """
-    graph = graph_of(target)
     stop = stop or Stop()
+    try:
+        return _executed(target, options, stop)
+    except KeyboardInterrupt as error:
+        if not stop.was_terminated:
+            raise
+        raise Terminated from error
+
+
+def _executed(target: Any, options: RunOptions, stop: Stop) -> Any:
+    graph = graph_of(target)
     with interrupts(stop):
         context, trouble = open_context(options, stop)
         if trouble:
@@ -138,12 +151,15 @@ def _tell_unforced(engine: Engine, context: RunContext, force: Collection[str]) 
 def _run_inner(engine: Engine, context: RunContext, force: Collection[str]) -> None:
     before = context.stop.enter_user_code(False)
     try:
-        context.loop.catch_up_held_up()
-        engine.run()
-        _tell_unforced(engine, context, force)
+        with context.shares.lent(running_job.get(), engine.help_others, lambda: context.stop.is_killed):
+            try:
+                context.loop.catch_up_held_up()
+                engine.run()
+                _tell_unforced(engine, context, force)
+            finally:
+                with context.stop.closing():
+                    engine.close()
     finally:
-        with context.stop.closing():
-            engine.close()
         context.stop.enter_user_code(before)
 
 
@@ -158,7 +174,7 @@ def _run_whole(engine: Engine, context: RunContext, force: Collection[str]) -> N
         _tell_unforced(engine, context, force)
         if cpu_bound := engine.cpu_bound.notice(context.clock.monotonic() - began, n_cpus()):
             context.emitter.notice(context.clock.now(), "cpu-bound", cpu_bound)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RunStopped):
         status = "cancelled"
         raise
     finally:
@@ -204,6 +220,7 @@ def open_context(options: RunOptions, stop: Stop, *, looking: bool = False) -> t
         stop=stop,
         pool=None if inline else ThreadPool(options.settings.n_workers),
         tags=options.tags,
+        shares=Shares(options.settings),
         chance=options.chance,
         chain=options.chain,
         circles=options.circles,
@@ -292,7 +309,7 @@ def _engine(target: Any, graph: Graph, context: RunContext, options: RunOptions)
             executor = RoutedExecutor(home, make, context.settings.executor)
     context.stop.attach(executor.wake)
     planner = planner_for(graph, context, options.force)
-    return Engine(context, graph, targets_of(target), planner, executor, options.deadline_s)
+    return Engine(context, graph, targets_of(target), planner, executor, options.deadline_s, options.is_firm)
 
 
 def _away(wanted: Any, threads: ThreadExecutor, worker: Worker, context: RunContext, graph: Graph) -> Executor:

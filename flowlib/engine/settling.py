@@ -23,7 +23,7 @@ from flowlib.engine.recall import Recall
 from flowlib.engine.results import entry_of
 from flowlib.engine.values import Values
 from flowlib.errors import FlowError
-from flowlib.execution.base import Call, Executor, Outcome
+from flowlib.execution.base import Call, Executor, Job, Outcome
 from flowlib.execution.quick import is_small
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
@@ -55,7 +55,7 @@ class Settling:
     ) -> None:
         self.graph = graph
         self.targets = tuple(dict.fromkeys(graph.id_of(node) for node in targets))
-        self.scheduler = Scheduler(executor.capacity, decides=context.store is not None)
+        self.scheduler = Scheduler(executor.capacity, context.shares.budgets, decides=context.store is not None)
         self.values = Values(graph, context.store, self.scheduler, frozenset(self.targets), planner.outputs)
         self._announcer = Announcer(graph, context.emitter, context.clock, context.first_id)
         self.recall = Recall(context, planner, self.values, self._announcer)
@@ -65,23 +65,9 @@ class Settling:
         self._jobs = Jobs(context, graph, planner, self.values, self._feeds, self._expansions, self._attempts)
         self._batches = Batches(executor, graph, self.values.plain_arguments)
         self._context, self._planner, self._executor = context, planner, executor
-        self._misses: dict[NodeId, Miss] = {}
-        self._to_rekey: set[NodeId] = set()
+        self._misses, self._to_rekey = dict[NodeId, Miss](), set[NodeId]()
         """Nodes that were decided before one of their inputs turned out to be something else."""
-        self._failures = Failures(
-            context=context,
-            graph=graph,
-            scheduler=self.scheduler,
-            planner=planner,
-            values=self.values,
-            ledger=self._ledger,
-            announcer=self._announcer,
-            expansions=self._expansions,
-            feeds=self._feeds,
-            attempts=self._attempts,
-            misses=self._misses,
-            grown=lambda new, parent: self._grown(new, parent=parent),
-        )
+        self._failures = self._make_failures()
         self._overtime = Overtime(context, graph, self.scheduler, executor, self._attempts, self._failures)
         self.errors = self._failures.errors
         self._unkept: dict[Key | NodeId | None, Call] = {}
@@ -90,6 +76,23 @@ class Settling:
         """What became known at a time when no fact could be handed on."""
         self._n_running, self.cpu_bound = 0, CpuBound()
 
+    def _make_failures(self) -> Failures:
+        return Failures(
+            context=self._context,
+            graph=self.graph,
+            scheduler=self.scheduler,
+            planner=self._planner,
+            values=self.values,
+            ledger=self._ledger,
+            announcer=self._announcer,
+            expansions=self._expansions,
+            feeds=self._feeds,
+            attempts=self._attempts,
+            recall=self.recall,
+            misses=self._misses,
+            grown=lambda new, parent: self._grown(new, parent=parent),
+        )
+
     def _grown(self, ids: Sequence[NodeId], targets: tuple[NodeId, ...] = (), parent: NodeId | None = None) -> m.Grown:
         """Prepare everything for new nodes and return the fact that they are there."""
         if self._feeds.note(ids):
@@ -97,9 +100,7 @@ class Settling:
         self._planner.freeze(ids)
         if self._context.around is not None:
             self._context.around.declare(map(self.graph.nodes.__getitem__, ids), self._context.identity.digest)
-        traits, pools = self._jobs.traits(ids)
-        for pool in pools:
-            self.scheduler.add_pool(pool.name, pool.slots)
+        traits = self._jobs.traits(ids)
         needed = self.graph.dependencies
         return m.Grown(needed[ids[0] : ids[-1] + 1] if ids else [], traits, targets, parent)
 
@@ -239,7 +240,7 @@ class Settling:
         if outcome.lost is not None:
             return self._lost(number, self.graph.id_of(outcome.lost))
         if outcome.error is not None:
-            return self._fail(number, outcome)
+            return self._failures.failed(number, outcome)
         if outcome.has_expansion:
             return self._expanded(number, outcome)
         return self._finished(number, outcome)
@@ -320,13 +321,9 @@ class Settling:
             new, children = self._expansions.add(number, outcome.expansion)
         except FlowError as error:  # too many nodes, or the node itself
             outcome.error = error
-            return self._fail(number, outcome)
+            return self._failures.failed(number, outcome)
         self._announcer.grown(number, len(new))
         return [self._grown(new, parent=number), m.Expanded(number, children)]
-
-    def _fail(self, number: NodeId, outcome: Outcome) -> list[m.Fact]:
-        self.recall.spoil()
-        return self._failures.failed(number, outcome)
 
     def _child_ended(self, number: NodeId, child: NodeId) -> list[m.Fact]:
         self.recall.spoil()
@@ -339,6 +336,47 @@ class Settling:
             return [m.Ended(number, "cancelled", has_value=False)]
         self._announcer.skipped(number, self.scheduler.root_of(child))
         return [m.Ended(number, "skipped", has_value=False, because=child)]
+
+    def _heed_pause(self) -> None:
+        """Let nothing begin while the run is paused, and say when it has come to rest."""
+        if not self._context.stop.is_paused:
+            self._batches.go_on()
+            return
+        self._batches.hold()
+        if self._n_running <= self._batches.n_held:
+            self._ledger.commit()
+            self._context.write_log()
+            self._context.stop.note_still()
+
+    def _end_jobs(self) -> None:
+        """End what can be ended of a run that does not wait for what runs: coroutines; processes go with their executor."""
+        if not self._context.stop.is_killed:
+            return
+        for number, state in enumerate(self.scheduler.states):
+            if state == "running":
+                self._executor.kill(NodeId(number), self._context.stop.error())
+
+    def _cancelled(self, calls: Sequence[Call | Job]) -> list[m.Fact]:
+        """Give up calls that were handed over and have not begun."""
+        self._n_running -= len(calls)
+        self.recall.spoil()
+        for call in calls:
+            self._ledger.release(call.node)
+            self._announcer.cancelled(call.node)
+        return [m.Ended(call.node, "cancelled", has_value=False) for call in calls]
+
+    def _fetch_targets(self) -> list[m.Fact]:
+        """Load the targets that were hits; one that cannot be loaded is made again in this run."""
+        facts: list[m.Fact] = []
+        if self.errors or self._context.stop.cause == "interrupt":
+            return facts  # nobody will get them
+        for number in self.targets:
+            if self.values.has(number) and not self.values.fetch(number):
+                self.recall.replacing()
+                self.values.lose(number)
+                self._misses.pop(number, None)
+                facts.append(m.ValueLost(number))
+        return facts
 
 
 def _kept_under(entry: Entry | None) -> Key | None:

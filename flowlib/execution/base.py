@@ -313,6 +313,12 @@ class Executor(Protocol):
         A run that waits for a key calls it, because the thread it waits in may be the one that job is waiting for.
         """
 
+    def help_out(self) -> bool:
+        """Perform a queued job that holds something others wait for, in the calling thread; False if there is none.
+
+        A run inside a task that waits for a budget calls it, because the thread it waits in may be the one that job needs.
+        """
+
     def kill(self, node: NodeId, error: BaseException) -> bool:
         """End the job of a node now; its outcome comes out of collect with this error. False if this executor cannot."""
 

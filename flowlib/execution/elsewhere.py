@@ -123,6 +123,10 @@ class ElsewhereExecutor:
         """Return False: the calling thread performs no jobs."""
         return False
 
+    def help_out(self) -> bool:
+        """Return False: no job of this executor waits for a thread of the run."""
+        return False
+
     def kill(self, node: NodeId, error: BaseException) -> bool:
         """End the job of a node; its outcome has this error. The worker's child process is ended within seconds."""
         for errand in [*self._waiting]:

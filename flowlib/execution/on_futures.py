@@ -103,6 +103,10 @@ class FutureThreads:
         """Perform a call with this key that no thread has begun, in the calling thread."""
         return self._unbegun.take_over(key)
 
+    def help_out(self) -> bool:
+        """Return False: no job of this executor waits for a thread of the run."""
+        return False
+
     def kill(self, node: NodeId, error: BaseException) -> bool:
         """Return False: what runs in this process cannot be ended from outside."""
         return False

@@ -118,6 +118,10 @@ class ProcessExecutor:
         """Return False: the calling thread performs no jobs."""
         return False
 
+    def help_out(self) -> bool:
+        """Return False: the calling thread performs no jobs."""
+        return False
+
     def kill(self, node: NodeId, error: BaseException) -> bool:
         """End the job of a node now, with its process and all children of that; its outcome has this error."""
         for errand in self.processes.take_back(lambda errand: self._is_mine(errand) and errand.has(node)):  # type: ignore[attr-defined]

@@ -95,6 +95,10 @@ class RoutedExecutor:
         """Perform a job or call with this key now, if it waits in this process."""
         return self._home.take_over(key) or any(door.take_over(key) for door in self._away.values())
 
+    def help_out(self) -> bool:
+        """Perform a queued job that holds something others wait for, if the threads have one."""
+        return self._home.help_out()
+
     def kill(self, node: NodeId, error: BaseException) -> bool:
         """End the job of a node, if it is where that is possible."""
         return any(door.kill(node, error) for door in (*self._away.values(), self._home))

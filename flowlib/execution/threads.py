@@ -171,6 +171,10 @@ class ThreadExecutor:
             return False
         return self._unbegun.take_over(key) or self._take_and_perform(lambda job, executor: _has_key(job, key))
 
+    def help_out(self) -> bool:
+        """Perform a queued job that holds something others wait for, whichever run it belongs to."""
+        return self._is_inner and self._take_and_perform(lambda job, executor: _holds_something(job))
+
     def kill(self, node: NodeId, error: BaseException) -> bool:
         """Cancel a job that is a coroutine; False for every other, since a thread cannot be stopped."""
         return self._worker.coroutines.cancel(node, error)
@@ -204,6 +208,11 @@ def outcomes_of(ended: Outcome | Ended | None) -> list[Outcome]:
     if ended is None:
         return []
     return [ended] if isinstance(ended, Outcome) else ended.take_done()
+
+
+def _holds_something(work: Job | Batch) -> bool:
+    jobs = tuple(work.waiting) if isinstance(work, Batch) else (work,)
+    return any(job.policy.pool is not None or job.policy.resources is not None for job in jobs)
 
 
 def _has_key(job: Job | Batch, key: Key) -> bool:

@@ -10,31 +10,12 @@ from typing import Any, Literal
 import attrs
 
 from flowlib.errors import TaskMisused, near_miss
+from flowlib.graph.budget import Resources, Shared, pool_from, resources_from
 from flowlib.graph.retry import Retry, retry_from
 from flowlib.graph.timeout import Timeout, timeout_from
 
 OnError = Literal["stop", "continue", "keep"] | Callable[..., object]
 """A word, a function, or a node, which type checkers take for its value; `Policy.on_error` says what each does."""
-
-PLANNED_OPTIONS = frozenset({"resources"})
-"""Options of the design that this version does not have yet. Using one is an error: it would be silently ignored."""
-
-
-@attrs.frozen(kw_only=True)
-class Pool:
-    """A named set of slots: at most `slots` nodes that name the same pool run at once.
-
-    >>> Pool(name="db", slots=2)
-    Pool(name='db', slots=2)
-    """
-
-    name: str
-    slots: int = attrs.field()
-
-    @slots.validator
-    def _check_slots(self, attribute: object, slots: object) -> None:
-        if type(slots) is not int or slots < 1:
-            raise TaskMisused(f"Pool {self.name!r} has slots={slots!r}.", {}, "Give a whole number, at least 1.")
 
 
 @attrs.frozen(kw_only=True)
@@ -61,8 +42,10 @@ class Policy:
     """How long a call may take; a number stands for the seconds of one attempt."""
     executor: str | None = None
     """Where the task must run; None lets the run choose."""
-    pool: Pool | None = None
-    """Slots shared with other tasks."""
+    resources: Resources | None = None
+    """How much of the machine a call takes; given as a dict."""
+    pool: Shared | tuple[Shared, ...] | None = None
+    """What is shared with other tasks: slots, or how many may start in a time."""
     priority: float = 0.0
     """Higher starts earlier among the nodes that are ready."""
     on_error: OnError | None = None
@@ -88,7 +71,7 @@ class Policy:
 OPTION_NAMES = frozenset(field.name for field in attrs.fields(Policy))
 
 _READERS: Mapping[str, Callable[[Any, str], object]] = MappingProxyType(
-    {"retries": retry_from, "timeout": timeout_from}
+    {"retries": retry_from, "timeout": timeout_from, "resources": resources_from, "pool": pool_from}
 )
 """Option -> what makes it of what was given, for a task."""
 _WORD_LISTS = ("ignore", "env", "tags")
@@ -99,7 +82,6 @@ _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = MappingProxyType(
         "cache": ((bool,), "Write cache=False or cache=True."),
         "ttl": ((int, float), "Give seconds: ttl=3600."),
         "outputs": ((int,), "Give the number of values it returns."),
-        "pool": ((Pool,), 'Write pool=fl.Pool(name="db", slots=2).'),
         "priority": ((int, float), "Give a number; higher starts earlier."),
         "always": ((bool,), "Write always=True or always=False."),
         "codec": ((str,), "Give the codec's name."),
@@ -113,7 +95,7 @@ def policy_with(policy: Policy, options: Mapping[str, object], *, task: str, par
     """Return `policy` changed by `options`.
 
     Raises:
-        TaskMisused: An option is unknown, not available yet, malformed, or names a parameter the task does not have.
+        TaskMisused: An option is unknown, malformed, or names a parameter the task does not have.
     """
     changes = dict(options)
     for name, value in options.items():
@@ -130,12 +112,6 @@ def policy_with(policy: Policy, options: Mapping[str, object], *, task: str, par
 
 
 def _check_name(name: str, task: str) -> None:
-    if name in PLANNED_OPTIONS:
-        raise TaskMisused(
-            f"Option {name!r} of task {task!r} is not available in this version.",
-            {"available": ", ".join(sorted(OPTION_NAMES))},
-            "Remove it: an option that has no effect would only look like one.",
-        )
     if name not in OPTION_NAMES:
         raise TaskMisused(f"Task {task!r} has no option {name!r}.", {}, near_miss(name, OPTION_NAMES))
 

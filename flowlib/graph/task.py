@@ -219,8 +219,8 @@ def task(fn: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
     Args:
         fn: The function: plain or `async def`, a method, a `functools.partial`, a lambda.
-        **options: See `Policy`: name, version, cache, ttl, ignore, env, outputs, retries, timeout, executor, pool,
-            priority, on_error, always, check_in, check_out, same, codec, tags.
+        **options: See `Policy`: name, version, cache, ttl, ignore, env, outputs, retries, timeout, resources, executor,
+            pool, priority, on_error, always, check_in, check_out, same, codec, tags.
 
     Raises:
         TaskMisused: An option is unknown, malformed or not available, or `fn` is not a function.

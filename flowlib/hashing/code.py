@@ -14,6 +14,7 @@ Rules:
     One `CodeVersions` lives as long as one run: what it has seen once does not change any more.
 """
 
+import operator
 import threading
 from collections.abc import Mapping
 from types import FunctionType, MethodType, ModuleType
@@ -43,7 +44,12 @@ from flowlib.hashing.kept import KeptForms, Texts
 from flowlib.hashing.loaded import LoadedCode
 from flowlib.hashing.parts import ColorOf, Description, Part, join, reachable, settle
 from flowlib.hashing.resolve import Installed, Link, Missing, qualified_name
+from flowlib.hashing.scalars import LANES
 from flowlib.ids import Digest
+
+_LABEL = operator.attrgetter("label")
+_IN_ONE_PLACE = (FunctionType, type, ModuleType)
+"""Types of things that are the same thing wherever they are met."""
 
 
 @attrs.frozen(kw_only=True)
@@ -88,6 +94,7 @@ class CodeVersions:
         self._stand_ins = StandIns(self._index.resolver)
         self._parts: dict[object, Part] = {}
         self._undescribed: list[Part] = []
+        self._scalars: dict[Digest, tuple[Digest, Digest]] = {}
         self._versions: dict[int, tuple[object, CodeVersion, LoadedCode]] = {}
         self._lock = threading.RLock()
 
@@ -141,7 +148,7 @@ class CodeVersions:
         try:
             while self._undescribed:
                 part = self._undescribed.pop()
-                self._fill(part, self._describe(part))
+                self._fill(part, self._describe(part, is_root=part is root))
             settle(root)
         except BaseException:  # nothing half described may stay behind
             self._undescribed.clear()
@@ -153,21 +160,35 @@ class CodeVersions:
         """Return the part a link leads to; a new one waits to be described."""
         value = link.value
         key: object = id(value)
-        if link.origin is not None and not isinstance(value, FunctionType | type | ModuleType) and not is_task(value):
+        if link.origin is not None and not isinstance(value, _IN_ONE_PLACE) and not is_task(value):
             key = (id(value), *link.origin.key)  # its name, and what defines it, depend on the place
         part = self._parts.get(key)
         if part is None:
             part = self._parts[key] = Part(link=link)
-            self._undescribed.append(part)
+            if type(value) in LANES:
+                self._settle_scalar(part)
+            else:
+                self._undescribed.append(part)
         return part
+
+    def _settle_scalar(self, part: Part) -> None:
+        """Give a plain scalar its digests at once, as `_describe_value`, `_fill` and `settle` would: half of all parts are one."""
+        digest = digest_value(portable(part.link))
+        known = self._scalars.get(digest)
+        if known is None:
+            own = join("value", digest)
+            known = self._scalars[digest] = own, join(own)
+        part.own, part.final = known
+        part.description = Description(name=part.link.name, facts=("value", digest))
 
     def _fill(self, part: Part, description: Description) -> None:
         """Turn a description into the part's own digest and edges."""
         facts = [*description.facts]
         owners: set[Owner] = set()
         edges: list[tuple[str, Part]] = []
-        for link in sorted(description.links, key=lambda link: link.label):
-            fact = self._stand_ins.find(link.value)
+        find = self._stand_ins.find
+        for link in sorted(description.links, key=_LABEL):
+            fact = find(link.value)
             if isinstance(fact, Installed):
                 owners.add(fact.owner)
                 facts.append(f"{link.label} = {fact.owner}: {fact.name}")
@@ -180,10 +201,10 @@ class CodeVersions:
         part.edges = edges
         part.own = join(*facts)
 
-    def _describe(self, part: Part) -> Description:
+    def _describe(self, part: Part, *, is_root: bool) -> Description:
         link, value = part.link, part.link.value
-        installed = self._stand_ins.find(value)
-        if installed is not None:  # only a root gets here: elsewhere installed code is a fact of its user
+        installed = self._stand_ins.find(value) if is_root else None  # elsewhere it is a fact of its user
+        if installed is not None:
             return Description(name=link.name, facts=(), links=(Link("(itself)", installed, link.name),))
         if isinstance(value, FunctionType):
             owner = self._index.resolver.owner_of_function(value)
@@ -248,6 +269,7 @@ def _read_out(root: Part) -> CodeVersion:
     texts: dict[Digest, str] = {}
     weak: set[str] = set()
     tasks: set[str] = set()
+    owners: set[Owner] = set()
     for part in reachable(root):
         description, digest = part.description, part.shown
         parts[_free_name(description.name, digest, parts)] = digest
@@ -257,8 +279,9 @@ def _read_out(root: Part) -> CodeVersion:
             weak.add(description.name)
         if description.task and part is not root:
             tasks.add(description.task)
-        for owner in part.owners:
-            parts[str(owner)] = join(owner.name, owner.version)
+        owners |= part.owners
+    for owner in owners:
+        parts[str(owner)] = join(owner.name, owner.version)
     return CodeVersion(digest=root.settled, parts=parts, texts=texts, weak=tuple(sorted(weak)), tasks=frozenset(tasks))
 
 

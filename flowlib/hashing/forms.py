@@ -10,8 +10,10 @@ one cell parses that cell and nothing else.
 import functools
 import sys
 import weakref
+from collections.abc import Callable
 from types import CodeType, FunctionType, ModuleType
-from typing import Generic, TypeVar
+
+import attrs
 
 from flowlib.hashing.bytecode import normalize_code
 from flowlib.hashing.digest import digest_bytes
@@ -22,8 +24,6 @@ from flowlib.hashing.normal import normalize_function
 from flowlib.hashing.reach import Reference, find_references
 from flowlib.hashing.resolve import Resolver
 from flowlib.hashing.source import SourceFile, SourceFiles
-
-T = TypeVar("T")
 
 
 class SourceIndex:
@@ -38,39 +38,42 @@ class SourceIndex:
         self.owners = Owners()
         self.resolver = Resolver(self.owners)
         self.unkept = Unkept()
-        self._forms: _ByCode[Form] = _ByCode()
-        self._outside: _ByCode[tuple[Reference, ...]] = _ByCode()
-        self._references: _ByCode[tuple[Reference, ...]] = _ByCode()
+        self._known = _ByCode()
 
     def form(self, function: FunctionType) -> Form:
         """Return the normal form of a function's loaded code."""
-        code = function.__code__
-        return self._forms.get(code) or self._forms.put(code, self._make_form(code, function))
+        known = self._known.of(function.__code__)
+        if known.form is None:
+            known.form = self._make_form(function.__code__, function)
+        return known.form
 
     def recall(self, function: FunctionType, kept: KeptForms) -> None:
         """Take what was kept about a function's code, if nothing is known about it yet; then no source is parsed."""
         code = function.__code__
-        if self._forms.get(code) is not None:
+        known = self._known.of(code)
+        if known.form is not None:
             return
-        digest = self.files.digest(code.co_filename) or self.files.digest(_home_of(function))
+        look = self.files.digest
+        digest = kept.digest_of(code.co_filename, look) or kept.digest_of(_home_of(function), look)
         found = kept.find(digest, code) if digest is not None else None
         if found is not None:
-            self._forms.put(code, found[0])
-            self._references.put(code, found[1])
+            known.references = found[1]
+            known.form = found[0]
 
     def references(self, code: CodeType) -> tuple[Reference, ...]:
         """Return what a code object refers to."""
-        known = self._references.get(code)
-        return self._references.put(code, find_references(code)) if known is None else known
+        known = self._known.of(code)
+        if known.references is None:
+            known.references = find_references(code)
+        return known.references
 
     def outside(self, function: FunctionType) -> tuple[Reference, ...]:
         """Return the globals and imports that a function refers to; names that its normal form dropped do not count."""
-        code = function.__code__
-        known = self._outside.get(code)
-        if known is not None:
-            return known
-        form = self.form(function)
-        return self._outside.put(code, tuple(ref for ref in self.references(code) if _counts(ref, form)))
+        known = self._known.of(function.__code__)
+        if known.outside is None:
+            form = self.form(function)
+            known.outside = tuple([ref for ref in self.references(function.__code__) if _counts(ref, form)])
+        return known.outside
 
     def file_of_function(self, function: FunctionType) -> SourceFile | None:
         """Return the parsed source of the file that a function came from."""
@@ -99,7 +102,8 @@ class SourceIndex:
         file = self.file_of_function(function)
         form = _form_of(code, file)
         if file is not None and file.digest is not None:
-            self.unkept.add(file.digest, code, form, self.references(code))
+            references = [ref for ref in self.references(code) if ref.kind == "free" or _counts(ref, form)]
+            self.unkept.add(file.digest, code, form, references)
         return form
 
 
@@ -140,24 +144,33 @@ def _counts(reference: Reference, form: Form) -> bool:
     return reference.kind != "free"
 
 
-class _ByCode(Generic[T]):
-    """A mapping from code objects by identity: they compare by value, and some hold constants that do not hash."""
+@attrs.define(eq=False)
+class _Known:
+    """What is known about one code object: each is made when it is asked for."""
+
+    is_alive: Callable[[], CodeType | None]
+    form: Form | None = None
+    references: tuple[Reference, ...] | None = None
+    outside: tuple[Reference, ...] | None = None
+
+
+class _ByCode:
+    """What is known about code objects by identity: they compare by value, and some hold constants that do not hash."""
 
     def __init__(self) -> None:
-        self._kept: dict[int, tuple[weakref.ref[CodeType], T]] = {}
+        self._known: dict[int, _Known] = {}
 
-    def get(self, code: CodeType) -> T | None:
-        entry = self._kept.get(id(code))
-        return entry[1] if entry is not None and entry[0]() is code else None
-
-    def put(self, code: CodeType, value: T) -> T:
-        place = id(code)
-        kept = self._kept
+    def of(self, code: CodeType) -> _Known:
+        """Return what is known about a code object; it is forgotten when the code object goes."""
+        place, known = id(code), self._known
+        entry = known.get(place)
+        if entry is not None and entry.is_alive() is code:
+            return entry
 
         def forget(gone: weakref.ref[CodeType]) -> None:
-            entry = kept.get(place)
-            if entry is not None and entry[0] is gone:
-                del kept[place]
+            entry = known.get(place)
+            if entry is not None and entry.is_alive is gone:
+                del known[place]
 
-        kept[place] = (weakref.ref(code, forget), value)
-        return value
+        entry = known[place] = _Known(weakref.ref(code, forget))
+        return entry

@@ -20,7 +20,7 @@ def describe_function(function: FunctionType, index: SourceIndex) -> Description
     links = [
         *index.resolver.resolve(index.outside(function), Environment.of_function(function)),
         *(_cells(function, form, index, name) if function.__closure__ else ()),
-        *_defaults(function, name),
+        *(_defaults(function, name) if function.__defaults__ or function.__kwdefaults__ else ()),
         *_around(function, name),
     ]
     spoken = f"{function.__name__} {function.__qualname__}"  # code that is handed a function can ask for its name

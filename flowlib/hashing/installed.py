@@ -17,6 +17,7 @@ from flowlib.hashing.distribution import Owner
 from flowlib.hashing.functions import cell_values
 from flowlib.hashing.resolve import PLAIN_DATA, Installed, Missing, Resolver, qualified_name
 
+_STAND_INS = (Installed, Missing)
 _COMPILED = (BuiltinFunctionType, ClassMethodDescriptorType, MethodDescriptorType, WrapperDescriptorType)
 
 
@@ -30,7 +31,7 @@ class StandIns:
         """Return what stands for a thing that is not read; None if it has to be read."""
         if type(value) in PLAIN_DATA:
             return None
-        if isinstance(value, Installed | Missing):
+        if isinstance(value, _STAND_INS):
             return value
         owner = self._owner(value)
         return None if owner is None else Installed(owner, qualified_name(value))

@@ -10,13 +10,14 @@ keeps a text once.
 
 Invariant: a code version is the same with and without what was kept.
 
-Cost: 20 microseconds for each function recalled, of which 8 name its code; a look-up for each file.
+Cost: 20 microseconds for each function recalled, of which 8 name its code; a look at each file, and a look-up.
 """
 
 import functools
 import hashlib
 import json
 import marshal
+import operator
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +34,12 @@ Texts = Callable[[Sequence[str]], Mapping[str, str]]
 
 _MOST_UNKEPT = 20_000
 _PLAIN = frozenset({type(None), bool, int, float, complex, str, bytes, type(...)})
+_facts_of = operator.attrgetter(
+    *("co_name", "co_qualname", "co_firstlineno", "co_flags", "co_stacksize"),
+    *("co_argcount", "co_posonlyargcount", "co_kwonlyargcount"),
+    *("co_code", "co_linetable", "co_exceptiontable"),
+    *("co_names", "co_varnames", "co_freevars", "co_cellvars"),
+)
 _MARSHAL_VERSION = 2  # writes no references between objects, so equal code is equal bytes in every process
 _MAKERS = ("bytecode", "form", "forms", "kept", "normal", "reach", "scope", "source")
 """The modules of this package that forms and references are made by."""
@@ -52,13 +59,10 @@ def code_name(code: CodeType) -> str | None:
 
 
 def _facts(code: CodeType) -> list[Any]:
-    return [
-        *(code.co_name, code.co_qualname, code.co_firstlineno, code.co_flags, code.co_stacksize),
-        *(code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount),
-        *(code.co_code, code.co_linetable, code.co_exceptiontable),
-        *(code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars),
-        tuple([value if type(value) in _PLAIN else _constant(value) for value in code.co_consts]),
-    ]
+    constants = code.co_consts
+    if not _PLAIN.issuperset(map(type, constants)):
+        constants = tuple(map(_constant, constants))
+    return [*_facts_of(code), constants]
 
 
 def _constant(value: object) -> Any:
@@ -97,7 +101,14 @@ class Unkept:
         self._n = 0
 
     def add(self, file: Digest, code: CodeType, form: Form, references: Sequence[Reference]) -> None:
-        """Take note of what was found out about a code object, given the digest of the file it was verified against."""
+        """Take note of what was found out about a code object, given the digest of the file it was verified against.
+
+        Args:
+            file: Digest of the source file.
+            code: The code object.
+            form: Its normal form.
+            references: What it refers to; names that the form dropped left out, so that the form's names need not be kept.
+        """
         name = code_name(code)
         if name is not None and self._n < _MOST_UNKEPT:
             self._n += 1
@@ -123,6 +134,16 @@ class KeptForms:
         self._texts = texts
         self._files: dict[Digest, dict[str, _Row]] = {}
         self._references: dict[str, Reference] = {}
+        self._digests: dict[str, Digest | None] = {}
+
+    def digest_of(self, filename: str, digest: Callable[[str], Digest | None]) -> Digest | None:
+        """Return the digest of a source file as it was when first asked for; `digest` looks at it.
+
+        A file that is edited meanwhile does no harm: what was kept for the bytes it had and for loaded code stays true.
+        """
+        if filename not in self._digests:
+            self._digests[filename] = digest(filename)
+        return self._digests[filename]
 
     def find(self, file: Digest, code: CodeType) -> tuple[Form, tuple[Reference, ...]] | None:
         """Return the form of a code object, and what it refers to, if they were kept."""
@@ -141,9 +162,8 @@ class KeptForms:
         return rows
 
     def _made_of(self, row: _Row) -> tuple[Form, tuple[Reference, ...]]:
-        kind, digest, free, names, text, references = row
-        known = None if names is None else frozenset(names.split())
-        form = Form(kind=kind, digest=Digest(digest), free=tuple(free.split()), names=known, text=text)
+        kind, digest, free, text, references = row
+        form = Form(kind=kind, digest=digest, free=tuple(free.split()), names=None, text=text)
         return form, tuple([self._reference(line) for line in references.splitlines()])
 
     def _reference(self, line: str) -> Reference:
@@ -162,5 +182,4 @@ def _row_of(form: Form, references: Sequence[Reference]) -> _Row:
         f"{ref.kind} {ref.level} {ref.whole:d} {ref.stored:d} {ref.name} {','.join(ref.attributes)}"
         for ref in references
     ]
-    names = None if form.names is None else " ".join(sorted(form.names))
-    return [form.kind, form.digest, " ".join(form.free), names, form.text, "\n".join(lines)]
+    return [form.kind, form.digest, " ".join(form.free), form.text, "\n".join(lines)]

@@ -16,6 +16,8 @@ from flowlib.hashing.instances import instance_dict, is_task
 from flowlib.hashing.parts import Part
 from flowlib.hashing.resolve import PLAIN_DATA
 
+_NAMED = (FunctionType, type)
+_HOLDERS = (ModuleType, type)
 _Binding = tuple[Mapping[str, object], str, object]
 """(namespace, name, what the name led to)"""
 
@@ -62,13 +64,14 @@ class LoadedCode:
 def _bindings(part: Part) -> Iterator[_Binding]:
     """Yield the names by which a part is defined, and those by which a function's code calls others."""
     value = part.link.value
-    if isinstance(value, FunctionType | type):
+    if isinstance(value, _NAMED):
         home = sys.modules.get(value.__module__)
         if home is not None:
             yield from _chain(vars(home), value.__qualname__, value)
     if isinstance(value, FunctionType):
         for label, target in part.edges:
-            yield from _chain(value.__globals__, label, target.link.value)
+            if type(target.link.value) not in PLAIN_DATA:
+                yield from _chain(value.__globals__, label, target.link.value)
 
 
 def _chain(namespace: Mapping[str, object], path: str, value: object) -> list[_Binding]:
@@ -80,11 +83,11 @@ def _chain(namespace: Mapping[str, object], path: str, value: object) -> list[_B
     for name in path.split("."):
         at = namespace.get(name)
         found.append((namespace, name, at))
-        namespace = vars(at) if isinstance(at, ModuleType | type) else {}
+        namespace = vars(at) if isinstance(at, _HOLDERS) else {}
     return found if at is value else []
 
 
 def _is_code(value: object) -> bool:
     if type(value) in PLAIN_DATA:
         return False
-    return isinstance(value, FunctionType | type) or is_task(value) or "__wrapped__" in instance_dict(value)
+    return isinstance(value, _NAMED) or is_task(value) or "__wrapped__" in instance_dict(value)

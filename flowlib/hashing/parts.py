@@ -81,13 +81,13 @@ class Part:
         """Return the digest of the part, given the digests of its neighbours."""
         if self.redigest is not None:
             return join(self.own, self.redigest(color_of))
-        return join(self.own, *(text for label, part in self.edges for text in (label, color_of(part))))
+        return join(self.own, *[text for label, part in self.edges for text in (label, color_of(part))])
 
 
 def join(*texts: str) -> Digest:
     """Return the digest of a sequence of texts; no two sequences are written alike."""
-    data = "".join([f"{len(text)}:{text}" for text in texts]).encode("utf-8", "surrogatepass")
-    return digest_bytes(data)
+    written = "".join([f"{len(text)}:{text}" for text in texts])
+    return digest_bytes(written.encode() if written.isascii() else written.encode("utf-8", "surrogatepass"))
 
 
 def reachable(root: Part) -> Iterator[Part]:

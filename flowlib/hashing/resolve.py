@@ -52,6 +52,10 @@ class Missing:
     name: str
 
 
+_FOLLOWED = (ModuleType, Installed)
+"""What the attributes of a reference are read from; of anything else, all counts."""
+
+
 @attrs.define(eq=False)
 class Origin:
     """Where an object got its place: a name in a module, in a class body, or in a function's closure or defaults.
@@ -123,7 +127,10 @@ class Resolver:
                 start, origin = _looked_up(reference, environment)
             if start is None and origin is None and reference.kind != "free":
                 continue
-            yield from self._follow(reference, start, origin, environment)
+            if isinstance(start, _FOLLOWED):
+                yield from self._follow(reference, start, origin, environment)
+            else:
+                yield Link(reference.head, start, (origin.readable if origin else "") or reference.name, origin)
 
     def owner_of_function(self, function: FunctionType) -> Owner | None:
         """Return who owns a function's code, None for user code."""

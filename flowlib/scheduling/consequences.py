@@ -3,12 +3,13 @@
 The lower half of the scheduler; `scheduler` has the facts that set it off, and the rules for both.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from flowlib.events import NodeState
 from flowlib.ids import NodeId
+from flowlib.scheduling.budgets import Budgets
 from flowlib.scheduling.limits import SLOT, ReadyQueue
-from flowlib.scheduling.messages import Assemble, Cancel, Command, Drop, Queued, Skip, Start, StartQuick
+from flowlib.scheduling.messages import Assemble, Cancel, Command, Drop, Queued, Skip, Spent, Start, StartQuick
 from flowlib.scheduling.states import FINAL_STATES, illegal, next_state
 from flowlib.scheduling.stretch import followers
 from flowlib.scheduling.table import NodeTable
@@ -19,14 +20,15 @@ class Consequences:
 
     Args:
         slots: How many jobs may run at once.
-        pools: Slots by pool name.
+        budgets: What nodes need beside slots.
         decides: Whether there is anything to decide; without a store every node is a miss, and nobody is asked.
     """
 
-    def __init__(self, slots: int, pools: Mapping[str, int] | None = None, *, decides: bool = True) -> None:
+    def __init__(self, slots: int, budgets: Budgets | None = None, *, decides: bool = True) -> None:
         self._decides = decides
         self._table = NodeTable()
-        self._queue = ReadyQueue(slots, pools or {}, self._units_of)
+        self._budgets = budgets or Budgets()
+        self._queue = ReadyQueue(slots, self._budgets, self._table.traits, self._units_of)
         self._slots = slots
         self._share_in: dict[str, int] = {}
         """What share of a piece of work a call of a quick task is, in units; other calls are whole ones."""
@@ -158,7 +160,7 @@ class Consequences:
     def _push(self, node: NodeId) -> None:
         """Let a ready node wait for a slot."""
         traits = self._table.traits[node]
-        self._queue.push(self._table.rank(node), traits.pool)
+        self._queue.push(self._table.rank(node))
         if traits.is_timed:
             self._commands.append(Queued(node))
 
@@ -309,6 +311,9 @@ class Consequences:
             room -= share
             quick.append(node)
         self._start_quick(quick, room)
+        if self._queue.spent:
+            self._commands.append(Spent(tuple(self._queue.spent)))
+            self._queue.spent.clear()
 
     def _taken(self, *, in_waves: bool) -> Iterator[NodeId]:
         """Take nodes out of the queue for as long as one fits."""
@@ -334,11 +339,11 @@ class Consequences:
     def _may_start(self, node: NodeId) -> bool:
         """Whether a node that was queued may still start; if not, its slot is free again and it is where it belongs."""
         if self._table.states[node] != "ready":  # the run was stopped meanwhile
-            self._queue.release(node)
+            self._queue.put_back(node)
             return False
         if not self._must_wait_again(node):
             return True
-        self._queue.release(node)
+        self._queue.put_back(node)
         self._move(node, "input-lost")
         if node in self._children:
             self._wait_for(node, self._children[node], needs_value=False)

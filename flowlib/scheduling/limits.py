@@ -1,17 +1,19 @@
-"""How many nodes may run at once: slots of the whole run, and of the pools that nodes name.
+"""How many nodes may run at once: slots of the whole run, and what else nodes need of the budgets they share.
 
 Theory of operation: ready nodes lie in one heap, except that a wave of many is sorted once, which costs a third of as
-many pushes. A node that comes to the top while its pool is full is parked beside it; each slot that its pool gives back
-brings one parked node, the best, back into the heap. So a node is moved a bounded number of times, and ten thousand nodes
-behind a pool of one slot cost no more than without the pool.
+many pushes. A node that comes to the top while a budget lacks what it needs is parked beside that; whenever the best of
+the parked would fit, it is brought back into the heap. So ten thousand nodes behind a pool of one slot cost no more than
+without the pool. A node that needs much is not overtaken by those of lower rank that need little of the same budget.
 
 A node of a quick task takes a share of a slot, so that many of them make one job. Slots are counted in `SLOT` units.
 """
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from flowlib.ids import NodeId
+from flowlib.scheduling.budgets import Budgets, Needs
+from flowlib.scheduling.messages import Traits
 from flowlib.scheduling.priority import Rank
 
 SLOT = 1 << 12
@@ -26,71 +28,70 @@ def _whole(node: NodeId) -> int:
 
 
 class ReadyQueue:
-    """Nodes that may start, best rank first, and the slots they compete for.
+    """Nodes that may start, best rank first, and what they compete for.
 
     Args:
         slots: How many nodes may hold a slot at once.
-        pools: The same by pool name.
-        units_of: What share of a slot a node takes, in units; asked when it starts.
+        budgets: What else they need; others may take from it, too.
+        traits: What each node needs, by id; it may grow.
+        units_of: What share of a slot a node takes, in units; 0 for one that is not to start any more.
+
+    Attributes:
+        spent: The rates that nodes taken since it was last cleared have used up, each as often as it was.
 
     Cost: O(log nodes) for each operation.
     """
 
     __slots__ = (
-        "_free",
-        "_free_in",
-        "_heap",
-        "_held",
-        "_kept",
-        "_parked",
-        "_pool_of",
-        "_size_of",
-        "_slots",
-        "_units_of",
-        "_wave",
+        *(
+            "_budgets",
+            "_free",
+            "_heap",
+            "_held",
+            "_holding",
+            "_kept",
+            "_parked",
+            "_traits",
+            "_slots",
+            "_units_of",
+            "_wave",
+        ),
+        "spent",
     )
 
-    def __init__(self, slots: int, pools: Mapping[str, int], units_of: Callable[[NodeId], int] = _whole) -> None:
+    def __init__(
+        self, slots: int, budgets: Budgets, traits: Sequence[Traits], units_of: Callable[[NodeId], int] = _whole
+    ) -> None:
         self._free = self._slots = slots * SLOT
-        self._units_of = units_of
+        self._budgets, self._traits, self._units_of = budgets, traits, units_of
         self._held: dict[NodeId, int] = {}
-        self._size_of = dict(pools)
-        self._free_in = dict(pools)
+        self._holding: dict[NodeId, Needs] = {}
+        """What nodes give back when they end, beside slots."""
         self._heap: list[Rank] = []
         self._wave: list[Rank] = []
         """Sorted, the best last."""
-        self._parked: dict[str, list[Rank]] = {name: [] for name in pools}
-        self._pool_of: dict[NodeId, str] = {}
-        self._kept: dict[NodeId, list[tuple[int, str | None]]] = {}
-        """What jobs that cannot be stopped still use, by node: units, and the pool."""
+        self._parked: dict[str, list[Rank]] = {}
+        """By the budget that lacks something."""
+        self._kept: dict[NodeId, list[tuple[int, Needs]]] = {}
+        """What jobs that cannot be stopped still use, by node: units, and of budgets."""
+        self.spent: list[str] = []
 
     def resize(self, slots: int) -> None:
         """Set how many nodes may hold a slot at once; those that do keep theirs."""
         self._free += slots * SLOT - self._slots
         self._slots = slots * SLOT
 
-    def add_pool(self, name: str, slots: int) -> None:
-        """Make a pool known. If two declarations of it differ, the smaller number holds: it satisfies both."""
-        known = self._size_of.get(name)
-        if known is None:
-            self._size_of[name] = self._free_in[name] = slots
-            self._parked[name] = []
-        elif slots < known:
-            self._size_of[name] = slots
-            self._free_in[name] -= known - slots
+    @property
+    def has_parked(self) -> bool:
+        """Whether any node waits for a budget."""
+        return any(self._parked.values())
 
-    def knows_pool(self, name: str | None) -> bool:
-        """Whether nodes may name this pool."""
-        return name is None or name in self._size_of
-
-    def push(self, rank: Rank, pool: str | None) -> None:
+    def push(self, rank: Rank) -> None:
         """Add a ready node."""
-        if pool is not None:
-            self._pool_of[rank[3]] = pool
         heapq.heappush(self._heap, rank)
 
     def push_many(self, ranks: Sequence[Rank]) -> None:
-        """Add ready nodes that name no pool."""
+        """Add ready nodes that need nothing but a slot."""
         if len(ranks) >= max(_WAVE, len(self._wave) // 4):  # merging into a longer wave would cost more than pushing
             self._wave += ranks
             self._wave.sort(reverse=True)
@@ -99,7 +100,7 @@ class ReadyQueue:
                 heapq.heappush(self._heap, rank)
 
     def take(self) -> NodeId | None:
-        """Give the best node that fits its slots; None if there is none."""
+        """Give the best node that fits; None if there is none."""
         heap, wave = self._heap, self._wave
         while heap or wave:
             in_wave = not heap or (bool(wave) and wave[-1] < heap[0])
@@ -112,12 +113,11 @@ class ReadyQueue:
                 wave.pop()
             else:
                 heapq.heappop(heap)
-            pool = self._pool_of.get(node)
-            if pool is not None:
-                if self._free_in[pool] <= 0:
-                    heapq.heappush(self._parked[pool], rank)
-                    continue
-                self._free_in[pool] -= 1
+            if not units:
+                continue  # it was ended meanwhile
+            wants = self._traits[node].wants
+            if wants and not self._take_wants(node, rank, wants):
+                continue
             self._free -= units
             if units != SLOT:
                 self._held[node] = units
@@ -150,8 +150,8 @@ class ReadyQueue:
         self._held[node] = 0
 
     def release_many(self, nodes: Sequence[NodeId]) -> None:
-        """Take back the slots of nodes."""
-        if self._pool_of:
+        """Take back what nodes held."""
+        if self._holding:
             for node in nodes:
                 self.release(node)
         else:
@@ -159,28 +159,77 @@ class ReadyQueue:
             self._free += sum([give_up(node, SLOT) for node in nodes])
 
     def release(self, node: NodeId) -> None:
-        """Take back the slots of a node."""
-        self._give_back(self._held.pop(node, SLOT), self._pool_of.pop(node, None))
+        """Take back what a node held."""
+        self._give_back(self._held.pop(node, SLOT), self._holding.pop(node, ()))
+
+    def put_back(self, node: NodeId) -> None:
+        """Take back what a node held that does not start after all; then it has used up no rate either."""
+        rates = self._traits[node].rates if node in self._holding else ()
+        for name in rates:
+            self.spent.remove(name)
+        self._give_back(self._held.pop(node, SLOT), (*self._holding.pop(node, ()), *[(name, 1) for name in rates]))
 
     def keep(self, node: NodeId) -> None:
-        """Leave the slots of a node to its job, which goes on without it; the node may take others."""
-        self._kept.setdefault(node, []).append((self._held.pop(node, SLOT), self._pool_of.pop(node, None)))
+        """Leave what a node held to its job, which goes on without it; the node may take more of it."""
+        self._kept.setdefault(node, []).append((self._held.pop(node, SLOT), self._holding.pop(node, ())))
 
     def is_kept(self, node: NodeId) -> bool:
         """Whether a job goes on without its node."""
         return node in self._kept
 
     def return_kept(self, node: NodeId) -> None:
-        """Take back the slots of the job that has gone on longest without this node."""
+        """Take back what the job holds that has gone on longest without this node."""
         kept = self._kept[node]
-        units, pool = kept.pop(0)
+        units, needs = kept.pop(0)
         if not kept:
             del self._kept[node]
-        self._give_back(units, pool)
+        self._give_back(units, needs)
 
-    def _give_back(self, units: int, pool: str | None) -> None:
+    def give_back_early(self, nodes: Iterable[NodeId]) -> None:
+        """Give back what nodes hold of budgets, but not their slots; what that allows here comes to light later."""
+        for node in nodes if self._holding else ():
+            self._budgets.give(self._holding.pop(node, ()))
+
+    def wake_all(self) -> None:
+        """Bring back what would fit, after others have given something back."""
+        for name in [*self._parked]:
+            self._wake(name)
+
+    def _give_back(self, units: int, needs: Needs) -> None:
         self._free += units
-        if pool is not None:
-            self._free_in[pool] += 1
-            if self._free_in[pool] > 0 and self._parked[pool]:
-                heapq.heappush(self._heap, heapq.heappop(self._parked[pool]))
+        if needs:
+            self._budgets.give(needs)
+            for name, _ in needs:
+                self._wake(name)
+
+    def _take_wants(self, node: NodeId, rank: Rank, wants: Needs) -> bool:
+        """Take of the budgets what a node needs, or park it."""
+        lacking = next((name for name, _ in wants if self._is_overtaking(rank, name)), None)
+        if lacking is None:
+            lacking = self._budgets.take(wants)
+        if lacking is None:
+            traits = self._traits[node]
+            self._holding[node] = traits.needs
+            self.spent += traits.rates
+        else:
+            heapq.heappush(self._parked.setdefault(lacking, []), rank)
+        for name, _ in wants:
+            if name != lacking:
+                self._wake(name)
+        return lacking is None
+
+    def _is_overtaking(self, rank: Rank, name: str) -> bool:
+        best = self._best_parked(name)
+        return best is not None and best < rank
+
+    def _wake(self, name: str) -> None:
+        """Bring the best of those parked for want of a budget back, if it would fit."""
+        best = self._best_parked(name)
+        if best is not None and dict(self._traits[best[3]].wants)[name] <= self._budgets.free(name):
+            heapq.heappush(self._heap, heapq.heappop(self._parked[name]))
+
+    def _best_parked(self, name: str) -> Rank | None:
+        parked = self._parked.get(name)
+        while parked and not self._units_of(parked[0][3]):
+            heapq.heappop(parked)  # it was ended meanwhile
+        return parked[0] if parked else None

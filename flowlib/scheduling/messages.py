@@ -9,6 +9,7 @@ import attrs
 
 from flowlib.events import NodeState
 from flowlib.ids import NodeId
+from flowlib.scheduling.budgets import Needs
 
 
 @attrs.frozen(kw_only=True)
@@ -16,8 +17,10 @@ class Traits:
     """What the scheduler needs to know about a node beside its edges; shared by the calls of one task."""
 
     task: str = ""
-    pool: str | None = None
-    """Name of the slots it competes for."""
+    needs: Needs = ()
+    """What it takes of budgets while it runs."""
+    rates: tuple[str, ...] = ()
+    """Budgets of which it uses up one when it starts; time brings that back, not its end."""
     always: bool = False
     """Start even when dependencies ended without a value."""
     priority: float = 0.0
@@ -26,12 +29,18 @@ class Traits:
     """Expected seconds, for the critical path."""
     is_timed: bool = False
     """Whether it is to be told when a node is queued, because waiting counts for its timeout."""
+    wants: Needs = attrs.field(init=False)
+    """All that has to be there when it starts."""
     is_special: bool = attrs.field(init=False)
     """Whether anything but its rank and a slot decides when it starts."""
 
+    @wants.default
+    def _needs_and_rates(self) -> Needs:
+        return (*self.needs, *[(name, 1) for name in self.rates])
+
     @is_special.default
     def _says_more(self) -> bool:
-        return self.pool is not None or self.is_timed
+        return bool(self.wants) or self.is_timed
 
 
 # ---- facts
@@ -136,7 +145,7 @@ class Retried:
 
 @attrs.frozen
 class Due:
-    """It is time for the node's next attempt."""
+    """It is time for the node's next attempt. It is decided again: inputs may have been lost, and made otherwise, meanwhile."""
 
     node: NodeId
 
@@ -181,6 +190,11 @@ class Lost:
 
 
 @attrs.frozen
+class Freed:
+    """Something that nodes need of budgets may have come back, by time or from other runs."""
+
+
+@attrs.frozen
 class ValueLost:
     """A target's stored value could not be loaded: the node has to make it again."""
 
@@ -206,6 +220,7 @@ Fact = (
     | Retried
     | Due
     | SlotFreed
+    | Freed
     | Expanded
     | Returned
     | Lost
@@ -250,6 +265,13 @@ class Queued:
 
 
 @attrs.frozen
+class Spent:
+    """Nodes that have just started used up one of each of these rates; tell `Freed` when it comes back."""
+
+    rates: tuple[str, ...]
+
+
+@attrs.frozen
 class Assemble:
     """The nodes that this node returned have ended: put their values together as its own."""
 
@@ -278,4 +300,4 @@ class Drop:
     nodes: tuple[NodeId, ...]
 
 
-Command = Decide | Start | StartQuick | Queued | Assemble | Skip | Cancel | Drop
+Command = Decide | Start | StartQuick | Queued | Spent | Assemble | Skip | Cancel | Drop

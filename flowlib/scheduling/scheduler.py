@@ -13,11 +13,12 @@ Invariant: a node starts only when each of its inputs has ended, with a value un
 them was made again since the node was decided.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from flowlib.errors import InternalError
 from flowlib.events import NodeState
 from flowlib.ids import NodeId
+from flowlib.scheduling.budgets import Budgets
 from flowlib.scheduling.consequences import Consequences
 from flowlib.scheduling.limits import SLOT
 from flowlib.scheduling.messages import (
@@ -30,6 +31,7 @@ from flowlib.scheduling.messages import (
     Ended,
     Expanded,
     Fact,
+    Freed,
     Grown,
     Hit,
     Lost,
@@ -49,8 +51,8 @@ from flowlib.scheduling.states import FINAL_STATES, VALUE_STATES, illegal
 class Scheduler(Consequences):
     """The state of one run: what it is told and what it asks for."""
 
-    def __init__(self, slots: int, pools: Mapping[str, int] | None = None, *, decides: bool = True) -> None:
-        super().__init__(slots, pools, decides=decides)
+    def __init__(self, slots: int, budgets: Budgets | None = None, *, decides: bool = True) -> None:
+        super().__init__(slots, budgets, decides=decides)
         self._handlers = {
             Grown: self._grown,
             Paced: self._paced,
@@ -65,6 +67,7 @@ class Scheduler(Consequences):
             Retried: self._retried,
             Due: self._due,
             SlotFreed: self._slot_freed,
+            Freed: self._freed,
             Expanded: self._expanded,
             Returned: self._returned,
             Lost: self._lost,
@@ -104,9 +107,14 @@ class Scheduler(Consequences):
         """Return the nodes that need a node, each once."""
         return self._table.dependents[node]
 
-    def add_pool(self, name: str, slots: int) -> None:
-        """Make a pool known before nodes that name it are added."""
-        self._queue.add_pool(name, slots)
+    @property
+    def has_parked(self) -> bool:
+        """Whether any node waits for a budget that has too little left."""
+        return self._queue.has_parked
+
+    def give_back_early(self, nodes: Iterable[NodeId]) -> None:
+        """Give back what jobs held of budgets that have ended, although the facts about them cannot be handled yet."""
+        self._queue.give_back_early(nodes)
 
     def handle(self, facts: Iterable[Fact]) -> list[Command]:
         """Take a batch of facts and return what to do now.
@@ -137,8 +145,10 @@ class Scheduler(Consequences):
 
     def _grown(self, fact: Grown) -> None:
         table = self._table
-        if not all(self._queue.knows_pool(pool) for pool in {traits.pool for traits in fact.traits}):
-            raise InternalError("A node names a pool that the scheduler does not know.", {}, "Please report it.")
+        for wants in {traits.wants for traits in fact.traits}:
+            for name, amount in wants:
+                if amount > (self._budgets.size(name) or 0):
+                    raise InternalError("A node needs more than there is.", {"of": name}, "Please report it.")
         new = table.add(fact)
         first = new.start
         self._n_open += len(new)
@@ -261,14 +271,16 @@ class Scheduler(Consequences):
         self._delayed.discard(node)
         if self._is_stopped(node):
             self._cancel(node)
-            return
-        self._move(node, "due")
-        self._push(node)
+        else:
+            self._wait_for_inputs(node)
 
     def _slot_freed(self, fact: SlotFreed) -> None:
         if not self._queue.is_kept(fact.node):
             raise illegal(fact.node, self._state(fact.node), fact)
         self._queue.return_kept(fact.node)
+
+    def _freed(self, fact: Freed) -> None:
+        self._queue.wake_all()
 
     def _expanded(self, fact: Expanded) -> None:
         node, children = fact.node, fact.waits_for

@@ -14,7 +14,6 @@ TRANSITIONS: dict[tuple[str, str], NodeState] = {
     ("waiting", "children-ended"): "ready",
     ("waiting", "dependency-ended-without-value"): "skipped",
     ("waiting", "stopping"): "cancelled",
-    ("waiting", "due"): "ready",
     ("waiting", "failed"): "failed",
     ("waiting", "timed_out"): "timed_out",
     ("waiting", "expanded"): "waiting",

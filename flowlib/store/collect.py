@@ -1,6 +1,7 @@
 """Free space in a cache directory: least useful results first, then whatever nobody needs.
 
-Rules: an entry goes before its blob, so a hit never names a blob that a collection took; a blob whose time stamp has
+Rules: an entry goes before its blob, so a hit never names a blob that a collection took (on a full disk, where not even a
+removal can be noted, blobs go first, and an entry that outlives its blob is a miss); a blob whose time stamp has
 changed since it was looked at is in use again and stays. The worst that a collection beside a running process can do
 is that one value is computed again.
 """
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import attrs
 
+from flowlib.errors import StoreTrouble
 from flowlib.hashing.digest import is_digest
 from flowlib.ids import Digest, Key
 from flowlib.store.base import Entry
@@ -67,8 +69,7 @@ def gc(
         doomed_keys = {entry.key for entry in doomed}
         freed = {digest for entry in doomed for digest in blobs_of(entry)}
         stamps = _stamps(store)
-        if not dry_run:
-            store.remove(["e:" + entry.key for entry in doomed])
+        made_room = 0 if dry_run else _remove_entries(store, entries, doomed_keys, stamps)
         listed = [entry for _, entry in entries_of(store)]
         used = {d for e in listed if isinstance(e, Entry) and e.key not in doomed_keys for d in blobs_of(e)}
         if not all(isinstance(entry, Entry) for entry in listed):
@@ -77,9 +78,25 @@ def gc(
         files = _ownerless(store)
         n_bytes = sum(stamps[path][1] for path in blobs) + sum(_n_bytes(path) for path in files)
         if not dry_run:
-            n_bytes = _remove_blobs(store, blobs, stamps) + _remove_files(store, files) + store.compact()
+            n_bytes = made_room + _remove_blobs(store, blobs, stamps) + _remove_files(store, files) + store.compact()
     keys = tuple(entry.key for entry in doomed)
     return Collected(keys=keys, n_blobs=len(blobs), n_files=len(files), n_bytes=n_bytes, is_dry_run=dry_run)
+
+
+def _remove_entries(
+    store: LocalStore, entries: list[Entry], doomed_keys: set[Key], stamps: dict[Path, tuple[int, int]]
+) -> int:
+    """Remove entries; return how many bytes of their blobs had to go before, because the disk was full."""
+    names = ["e:" + entry.key for entry in entries if entry.key in doomed_keys]
+    try:
+        store.remove(names)
+        return 0
+    except StoreTrouble:
+        used = {digest for entry in entries if entry.key not in doomed_keys for digest in blobs_of(entry)}
+        freed = {digest for entry in entries if entry.key in doomed_keys for digest in blobs_of(entry)} - used
+        n_bytes = _remove_blobs(store, [path for path in stamps if path.name in freed], stamps)
+        store.remove(names)
+        return n_bytes
 
 
 def _choose(

@@ -5,10 +5,41 @@ from collections.abc import Callable, Mapping, Sequence
 from flowlib.hashing.digest import size_bytes
 from flowlib.ids import Key
 from flowlib.store.base import Entry, TaskStats
-from flowlib.store.entry_format import decode_keys, decode_stats, encode_keys, encode_stats, record_name
+from flowlib.store.entry_format import (
+    BadRecord,
+    decode_entry,
+    decode_keys,
+    decode_stats,
+    encode_keys,
+    encode_stats,
+    record_name,
+)
 
 RECENT_KEYS = 32
 """How many of a task's latest entries `recent` can name."""
+
+
+def derive_from(
+    bodies: Mapping[str, bytes],
+    committing: Callable[[Key], Entry | None],
+    get: Callable[[Sequence[str]], Mapping[str, bytes]],
+) -> dict[str, bytes]:
+    """Return what follows from records that are being committed.
+
+    Args:
+        bodies: The records by name; those that are no entries, or damaged, are passed over.
+        committing: Returns an entry that is at hand, so that it need not be read.
+        get: Returns the bodies of records that are there.
+    """
+    entries = []
+    for name, body in bodies.items():
+        if name.startswith("e:"):
+            key = Key(name[2:])
+            try:
+                entries.append(committing(key) or decode_entry(key, body))
+            except BadRecord:
+                continue
+    return derive_records(entries, get) if entries else {}
 
 
 def derive_records(entries: Sequence[Entry], get: Callable[[Sequence[str]], Mapping[str, bytes]]) -> dict[str, bytes]:

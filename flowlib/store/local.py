@@ -22,7 +22,7 @@ from flowlib.store import codec as codecs
 from flowlib.store.base import GENERATION, BlobLost, Entry, Holder, Lease, Mark, Payload, TaskStats
 from flowlib.store.blobs import Blobs, matches
 from flowlib.store.committer import Committer, done
-from flowlib.store.derived import derive_records
+from flowlib.store.derived import derive_from
 from flowlib.store.entry_format import BadRecord, decode_entry, decode_keys, decode_stats, encode_entry, record_name
 from flowlib.store.files import is_network_path
 from flowlib.store.index import IndexBusy, IndexLost
@@ -31,7 +31,7 @@ from flowlib.store.locks import MAINTENANCE
 from flowlib.store.mac import Mac
 from flowlib.store.memo import StoredFileMemo
 from flowlib.store.notices import Notices
-from flowlib.store.opening import StoreOptions, open_directory, unusable
+from flowlib.store.opening import StoreOptions, no_index, open_directory, unusable
 from flowlib.store.records import Records
 from flowlib.store.replay import Derive, Get
 from flowlib.store.waiting import Batch, Waiting
@@ -52,7 +52,7 @@ def open_store(path: str | os.PathLike[str], options: StoreOptions) -> "LocalSto
     try:
         return LocalStore(root, options, mac)
     except (IndexBusy, OSError) as error:
-        raise unusable(root, str(error), "Free space or repair permissions, or choose another directory.") from error
+        raise no_index(root, error, options.files) from error
 
 
 def _derive_of(store: "LocalStore") -> Derive:
@@ -61,7 +61,7 @@ def _derive_of(store: "LocalStore") -> Derive:
 
     def derive(bodies: Mapping[str, bytes], get: Get) -> Mapping[str, bytes]:
         store = this()
-        return store._derive(bodies, get) if store is not None else {}
+        return derive_from(bodies, store._waiting.committing, get) if store is not None else {}
 
     return derive
 
@@ -86,15 +86,9 @@ class LocalStore:
         self.locks = lock_table(self.root / "leases", files)
         self.blobs = Blobs(self.root, files, self.options.fsync)
         network = is_network_path(self.root)
+        derive, sync = _derive_of(self), self.options.fsync != "off"
         self.records = Records(
-            self.root,
-            files,
-            self.mac,
-            self.locks,
-            self._notices,
-            _derive_of(self),
-            sync=self.options.fsync != "off",
-            network=network,
+            self.root, files, self.mac, self.locks, self._notices, derive, sync=sync, network=network
         )
         self._memo = StoredFileMemo(self.records.get, self.records.put_unlogged)
         if network:
@@ -190,17 +184,6 @@ class LocalStore:
         bodies = {record_name("t", name): text.encode("utf-8", "surrogatepass") for name, text in texts.items()}
         there = self.records.get(list(bodies))
         return {name: body for name, body in bodies.items() if name not in there}
-
-    def _derive(self, bodies: Mapping[str, bytes], get: Get) -> Mapping[str, bytes]:
-        entries = []
-        for name, body in bodies.items():
-            if name.startswith("e:"):
-                key = Key(name[2:])
-                try:
-                    entries.append(self._waiting.committing(key) or decode_entry(key, body))
-                except BadRecord:
-                    continue
-        return derive_records(entries, get) if entries else {}
 
     # ---- values
 

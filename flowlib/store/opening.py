@@ -27,6 +27,8 @@ from flowlib.store.files import Files, NotRegular
 from flowlib.store.mac import Mac, load_secret
 
 FORMAT = 1
+_OPENING_BYTES = 128 * 1024
+"""What SQLite needs before it can do anything."""
 _SUBDIRS = ("index", "entries", "blobs", "runs", "leases", "tmp")
 _TAG = (
     "Signature: 8a477f597d28d172789f06886806bc55\n"
@@ -79,6 +81,14 @@ def open_directory(root: Path, options: StoreOptions) -> Mac:
 def unusable(root: Path, reason: str, hint: str) -> StoreTrouble:
     """Return the one error that says a cache directory cannot be used."""
     return StoreTrouble("The cache directory cannot be used.", {"directory": root, "reason": reason}, hint)
+
+
+def no_index(root: Path, error: Exception, files: Files) -> StoreTrouble:
+    """Return the error for a directory whose index cannot be opened: SQLite does not say that it is for want of space."""
+    if files.free_bytes(root) >= _OPENING_BYTES:
+        return unusable(root, str(error), "Free space or repair permissions, or choose another directory.")
+    hint = "Free space: `runs` and `bad` in it may be deleted, or all of it at the price of computing again."
+    return unusable(root, f"no space is left on its disk ({error})", hint)
 
 
 def _make_root(root: Path, files: Files) -> None:

@@ -1,5 +1,6 @@
 """A fan-out whose points are known: a container of ordinary nodes, and how it and its reductions are built."""
 
+import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import chain, repeat
 from typing import Any, Generic, TypeVar, overload
@@ -8,8 +9,9 @@ import attrs
 
 from flowlib.errors import SpaceError, TaskMisused, near_miss
 from flowlib.graph.args import ATOMS, Composite, nodes_in
+from flowlib.graph.budget import Pool, shared_by
 from flowlib.graph.node import Node, new_node
-from flowlib.graph.policy import OnError, Policy, Pool, policy_with
+from flowlib.graph.policy import OnError, Policy, policy_with
 from flowlib.graph.site import Site
 from flowlib.graph.task import Task
 from flowlib.sweep.failed import Failed
@@ -201,7 +203,8 @@ def _policy(task: Task[..., Any], options: FanOutOptions) -> Policy:
         if not isinstance(options.limit, int) or options.limit < 1:
             hint = "Give a whole number, at least 1."
             raise TaskMisused(f"limit={options.limit!r} is not a number of points of {task.name!r}.", {}, hint)
-        changes["pool"] = Pool(name=f"{task.name} limit {id(options)}", slots=options.limit)
+        own = Pool(name=f"{task.name} limit {os.urandom(6).hex()}", slots=options.limit)  # shared with nobody
+        changes["pool"] = (*shared_by(task.policy.pool), own)
     for name in ("on_error", "retries"):
         if (value := getattr(options, name)) is not None:
             changes[name] = value

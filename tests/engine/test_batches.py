@@ -22,6 +22,7 @@ from flowlib.graph.args import targets_of
 from flowlib.graph.graph import Graph
 from flowlib.hashing.identity import Identity
 from flowlib.ids import Key, NodeId
+from flowlib.scheduling.budgets import Budgets
 from flowlib.scheduling.limits import SLOT
 from flowlib.scheduling.messages import Command, Done, Missed, Paced, Start, StartQuick
 from flowlib.scheduling.scheduler import Scheduler
@@ -352,7 +353,7 @@ def test_slots_come_back_whole_though_the_pace_changes_meanwhile() -> None:
 
 def test_pool_limits_quick_calls_too() -> None:
     """A batch never holds more calls than their pool has slots."""
-    scheduler = Scheduler(4, {"db": 2})
+    scheduler = Scheduler(4, Budgets({"db": 2}))
     scheduler.handle([Paced("quick", 100), grown([Plan(dependencies=(), task="quick", pool="db")] * 5)])
 
     assert starts(scheduler.handle([Missed(ids(0, 5))])) == [StartQuick(ids(0, 2))]

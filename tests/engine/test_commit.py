@@ -91,3 +91,30 @@ def test_leases_go_back_only_when_the_commit_is_over(monkeypatch: pytest.MonkeyP
 
     story = " ".join(store.story)
     assert re.fullmatch(r"(begun done released ){2,}(begun )?released", story), story
+
+
+@fl.task
+def add(*values: int) -> int:
+    return sum(values)
+
+
+@fl.task
+def grow(value: int) -> Any:
+    return [add(value, 1)]
+
+
+@pytest.mark.parametrize("executor", ["inline", "threads"])
+@pytest.mark.parametrize("n_before", [1, 10, 40])
+def test_what_returned_nodes_make_is_kept_although_they_ended_one_by_one(executor: str, n_before: int) -> None:
+    """Results of lone quick calls are handed to the store a little later, and what is made of them needs them there."""
+    store = MemoryStore()
+
+    def target() -> Any:
+        value: Any = add(0)
+        for _ in range(n_before):
+            value = add(value, 1)
+        return grow(value)
+
+    assert fl.run(target(), cache=store, executor=executor, progress=False) == [n_before + 1]
+
+    assert fl.plan(target(), cache=store).n_to_run == 0

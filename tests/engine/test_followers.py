@@ -15,6 +15,7 @@ from flowlib.execution.quick import perform_batch
 from flowlib.graph.args import nodes_in
 from flowlib.graph.node import Node
 from flowlib.ids import NodeId
+from flowlib.scheduling.budgets import Budgets
 from flowlib.scheduling.limits import SLOT
 from flowlib.scheduling.messages import Done, Ended, Paced, Returned, Skip, StartQuick
 from flowlib.scheduling.scheduler import Scheduler
@@ -65,7 +66,7 @@ def chain_of(link: Any, n: int = LINKS) -> Any:
 
 
 def quick_scheduler(slots: int = 2, per_slot: int = 4) -> Scheduler:
-    scheduler = Scheduler(slots, decides=False)
+    scheduler = Scheduler(slots, Budgets({"db": 1}), decides=False)
     scheduler.handle([Paced("quick", per_slot, alone=False, leads=True)])
     return scheduler
 
@@ -98,7 +99,6 @@ def test_node_with_another_input_does_not_follow() -> None:
 def test_node_with_conditions_of_its_own_does_not_follow(traits: dict[str, Any]) -> None:
     """Pools and clean-up are decided when the node is ready."""
     scheduler = quick_scheduler()
-    scheduler.add_pool("db", 1)
     plans = [*chain_plans(1), Plan(dependencies=ids(0), task="quick", **traits)]
 
     assert starts(scheduler.handle([grown(plans)])) == [StartQuick(ids(0))]

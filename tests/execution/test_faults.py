@@ -4,6 +4,10 @@ A few of each by default; hundreds with `pytest -m slow tests/execution/test_fau
 """
 
 import random
+import signal
+import subprocess
+import sys
+import textwrap
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,18 +21,19 @@ from flowlib.errors import MemoryExceeded, WorkerDied
 from flowlib.execution import errands
 from flowlib.execution.base import Job
 from flowlib.execution.processes import ProcessExecutor
-from flowlib.execution.proctree import family
+from flowlib.execution.proctree import family, processes
 from flowlib.execution.warm import shared_pool
 from flowlib.execution.wire import Terms
 from flowlib.execution.worker import Worker
 from flowlib.hashing.identity import Identity
+from flowlib.history.query import list_runs, summarize_run
 from flowlib.ids import NodeId
 from tests.execution.hazards import HOSTILE, be_hostile, die
 
 PATIENCE_S = 60.0
 CAP_BYTES = 250_000_000
 WAYS = ("SIGKILL", "SIGSEGV", "exit", "memory")
-FEW_OR_MANY = [20, pytest.param(500, marks=pytest.mark.slow)]
+FEW_OR_MANY = [12, pytest.param(500, marks=pytest.mark.slow)]
 
 
 @pytest.fixture
@@ -108,3 +113,48 @@ def test_hostile_tasks_are_ended(n_ends: int, tmp_path: Path) -> None:
                 waiting.wait(0.005)
     executor.close()
     assert len(shared_pool().pids) <= 4
+
+
+PROGRAM = """
+    import os, subprocess, sys, time
+    import flowlib as fl
+
+    @fl.task
+    def step(x, folder):
+        child = subprocess.Popen(["sleep", "1000"]) if x % 4 == 0 else None
+        with open(os.path.join(folder, "pids"), "a") as file:
+            file.write(f"{os.getpid()} {child.pid if child else os.getpid()}\\n")
+        time.sleep(0.02)
+        if child:
+            child.kill()
+            child.wait()
+        return x * x
+
+    values = fl.run([step(x, sys.argv[1]) for x in range(40)], executor="processes", cache="store", workers=2)
+    assert values == [x * x for x in range(40)]
+    print("whole", flush=True)
+"""
+
+
+@pytest.mark.parametrize("n_signals", [4, pytest.param(500, marks=pytest.mark.slow)])
+def test_random_signals(n_signals: int, tmp_path: Path, isolated: Path) -> None:
+    """Interrupted, terminated or killed at any moment: soon over, nobody left behind, and the next run is right."""
+    script = tmp_path / "program.py"
+    script.write_text(textwrap.dedent(PROGRAM))
+    chooser = random.Random(n_signals)
+    waiting = threading.Event()
+    for number in range(n_signals):
+        command = [sys.executable, str(script), str(tmp_path)]
+        program = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        waiting.wait(chooser.uniform(0.1, 1.5))
+        sent = chooser.choice([signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+        program.send_signal(sent)
+        program.wait(PATIENCE_S)
+        notes = tmp_path / "pids"
+        pids = {int(pid) for pid in notes.read_text().split()} if notes.exists() else set()
+        while any(process.pid in pids and process.state != "Z" for process in processes().values()):
+            waiting.wait(0.01)
+        notes.unlink(missing_ok=True)
+        assert "running" not in [summarize_run(log).status for log in list_runs(isolated / "store" / "runs")], number
+    done = subprocess.run([sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "whole\n", done.stderr

@@ -16,11 +16,14 @@ import flowlib as fl
 from flowlib.clock import SystemClock
 from flowlib.engine.away import place_here
 from flowlib.errors import CannotSend, Untransferable
+from flowlib.execution import errands
 from flowlib.execution.base import Job
 from flowlib.execution.processes import ProcessExecutor
+from flowlib.execution.proctree import family
 from flowlib.execution.wire import Terms
 from flowlib.execution.worker import Worker
 from flowlib.hashing.identity import Identity
+from flowlib.history.query import list_runs, load_record
 from flowlib.ids import NodeId
 
 PATIENCE_S = 30.0
@@ -603,3 +606,158 @@ def test_a_job_that_waits_is_ended_before_it_begins() -> None:
     (outcome,) = executor.collect(PATIENCE_S)
     assert (outcome.node, outcome.error) == (3, reason)
     executor.close()
+
+
+# ---- what is recorded, and limits
+
+
+def test_processor_seconds_and_memory_are_recorded(isolated: Path) -> None:
+    """Each call's own, in its event and in the record of the run; what a child computed counts, too."""
+
+    @fl.task
+    def work(mb: int) -> int:
+        import subprocess as inner
+
+        held = bytearray(mb * 1_000_000)
+        inner.run([sys.executable, "-c", "sum(range(2_000_000))"], check=True)
+        return len(held)
+
+    run([work(120), work(1)], cache="store", workers=1)
+    (log,) = list_runs(isolated / "store" / "runs")
+    record = load_record(log)
+    large, small = record.nodes[NodeId(0)], record.nodes[NodeId(1)]
+    assert large.cpu_s > 0.005
+    assert large.peak_bytes > 120_000_000 > small.peak_bytes > 1_000_000
+    assert record.tasks[0].peak_bytes == large.peak_bytes
+
+
+def test_threads_record_processor_seconds(isolated: Path) -> None:
+    """A thread has processor seconds of its own, and no memory of its own."""
+
+    @fl.task
+    def work() -> int:
+        return sum(range(1_000_000))
+
+    fl.run(work(), cache="store")
+    (log,) = list_runs(isolated / "store" / "runs")
+    (node,) = load_record(log).nodes.values()
+    assert node.cpu_s > 0.001
+    assert node.peak_bytes == 0
+
+
+def test_a_task_over_its_memory_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says the limit and what was held; the other task is not disturbed."""
+    monkeypatch.setattr(errands, "cap_of", lambda call: 150_000_000 if call.task.name == "hungry" else None)
+
+    @fl.task
+    def hungry() -> int:
+        held = []
+        while True:
+            held.append(bytearray(10_000_000))
+            threading.Event().wait(0.005)
+
+    @fl.task
+    def modest(x: int) -> int:
+        return len(bytearray(200_000_000)) + x
+
+    values = run([hungry(), *(modest(x) for x in range(3))], on_error="keep")
+    assert values[1:] == [200_000_000 + x for x in range(3)]
+    assert values[0].error_type == "MemoryExceeded"
+    with pytest.raises(fl.MemoryExceeded) as caught:
+        run(hungry())
+    assert caught.value.cap_bytes == 150_000_000 < caught.value.peak_bytes
+    assert "150 MB" in str(caught.value)
+
+
+def test_a_call_over_its_time_is_ended_with_its_process(tmp_path: Path) -> None:
+    """`timeout=` ends a task in a process wherever it is, and its process with it."""
+    noted = tmp_path / "pid"
+
+    @fl.task(timeout=0.5)
+    def endless() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        noted.write_text(str(os.getpid()))
+        while True:
+            pass
+
+    with pytest.raises(fl.TaskTimedOut):
+        run(endless())
+    assert not [p for p in family(int(noted.read_text())) if p.state != "Z"]
+
+
+# ---- where runs come from
+
+
+def test_runs_from_many_threads_at_once() -> None:
+    """Eight threads that begin runs at the same moment share the workers."""
+
+    @fl.task
+    def double(x: int) -> int:
+        return 2 * x
+
+    found: dict[int, list[int]] = {}
+
+    def begin(number: int) -> None:
+        found[number] = run([double(number * 10 + x) for x in range(5)])
+
+    threads = [threading.Thread(target=begin, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == {number: [2 * (number * 10 + x) for x in range(5)] for number in range(8)}
+
+
+def test_a_forked_child_begins_a_pool_of_its_own(tmp_path: Path) -> None:
+    """A child of a fork of the program runs tasks in processes, and the program still can."""
+    printed = run_program(
+        """
+        import os
+        import warnings
+        import flowlib as fl
+        warnings.simplefilter("ignore")
+
+        @fl.task
+        def double(x):
+            return 2 * x
+
+        def run(x):
+            return fl.run(double(x), executor="processes", cache=False)
+
+        print(run(1), flush=True)
+        pid = os.fork()
+        if pid == 0:
+            print(run(2), flush=True)
+            os._exit(0)
+        os.waitpid(pid, 0)
+        print(run(3), flush=True)
+        """,
+        folder=tmp_path,
+    )
+    assert printed.split() == ["2", "4", "6"]
+
+
+@pytest.mark.kernel
+def test_functions_of_notebook_cells(tmp_path: Path) -> None:
+    """Functions and classes of cells run in processes, also when a cell is executed again with other code."""
+    nbformat = pytest.importorskip("nbformat")
+    from nbclient import NotebookClient
+
+    cells = [
+        "import flowlib as fl\nfl.configure(progress=False)\nK = 2",
+        "class Model:\n    def __init__(self, k): self.k = k",
+        "@fl.task\ndef fit(x): return Model(x * K)",
+        "@fl.task\ndef score(m): return m.k + 1",
+        "def go(): return fl.run(score(fit(5)), executor='processes', cache='store')",
+        "print(go(), go())",
+        "K = 3",
+        "print(go())",
+        "@fl.task\ndef score(m): return -m.k",
+        "print(go(), type(fl.run(fit(5), executor='processes', cache='store')) is Model)",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    printed = "".join(
+        o.get("text", "") for cell in notebook.cells for o in cell.get("outputs", []) if o.get("name") == "stdout"
+    )
+    assert printed.split() == ["11", "11", "16", "-15", "True"]

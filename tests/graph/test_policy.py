@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from flowlib.errors import TaskMisused
-from flowlib.graph.policy import OPTION_NAMES, PLANNED_OPTIONS, Policy, Pool, policy_with
+from flowlib.graph.budget import Pool, Resources
+from flowlib.graph.policy import OPTION_NAMES, Policy, policy_with
 from flowlib.graph.retry import Retry
 from flowlib.graph.task import task
 from flowlib.graph.timeout import Timeout
@@ -31,6 +32,7 @@ def test_every_option_is_accepted_with_a_good_value() -> None:
         "name": "x", "version": "2", "cache": False, "ttl": 1.5, "ignore": ("data",), "env": (), "outputs": 1,
         "executor": "inline", "pool": Pool(name="db", slots=1), "priority": -2, "on_error": "keep", "always": True,
         "retries": Retry(2), "timeout": Timeout(5),
+        "resources": Resources((("cpu", 2000),)),
         "check_in": print, "check_out": print, "same": max, "codec": "json", "tags": ("t",),
     }  # fmt: skip
 
@@ -71,7 +73,14 @@ def test_none_takes_an_option_back(name: str) -> None:
         ("outputs", 2.0, "number of values"),
         ("outputs", True, "number of values"),
         ("executor", "thread", "Did you mean 'threads'?"),
-        ("pool", "db", "fl.Pool("),
+        ("pool", 3, "fl.Pool("),
+        ("pool", ["db", 3], "fl.Pool("),
+        ("pool", "", "fl.Pool("),
+        ("resources", 2, "cpu"),
+        ("resources", {"cpu": "two"}, "number"),
+        ("resources", {"cpu": -1}, "number"),
+        ("resources", {"memory": "many"}, "bytes"),
+        ("resources", {3: 1}, "cpu"),
         ("priority", "high", "number"),
         ("priority", float("nan"), "number"),
         ("priority", None, "number"),
@@ -98,15 +107,6 @@ def test_an_unknown_option_names_the_nearest_known() -> None:
     """Misspelt options are the commonest mistake."""
     with pytest.raises(TaskMisused, match=r"has no option 'cashe'.\nDid you mean 'cache'\?"):
         task(fit, cashe=False)
-
-
-@pytest.mark.parametrize("name", sorted(PLANNED_OPTIONS))
-def test_a_planned_option_is_refused_as_such(name: str) -> None:
-    """It would have no effect, and look as if it had one."""
-    with pytest.raises(TaskMisused, match=f"Option '{name}' of task 'fit' is not available in this version."):
-        task(fit, **{name: 1})
-
-    assert name not in OPTION_NAMES
 
 
 @pytest.mark.parametrize("slots", [0, -1, 1.5, "2", True])

@@ -276,7 +276,7 @@ def test_forms_die_with_their_code(project: Project) -> None:
     namespace.clear()
     gc.collect()
 
-    assert len(index._forms._kept) == 0
+    assert len(index._known._known) == 0
 
 
 def test_deep_expressions_do_not_recurse(project: Project) -> None:

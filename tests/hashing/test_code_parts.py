@@ -2,12 +2,17 @@
 
 import random
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flowlib.hashing.parts import Part, join, reachable, settle
+from flowlib.hashing import code
+from flowlib.hashing.code import CodeVersions
+from flowlib.hashing.parts import Description, Part, join, reachable, settle
 from flowlib.hashing.resolve import Link
+from tests.hashing.code_project import open_project
 
 Graph = dict[str, tuple[str, list[tuple[str, str]]]]
 """name -> (own text, [(label, name)])"""
@@ -97,3 +102,34 @@ def test_swapping_two_targets_changes_the_digest() -> None:
     two = digests({**leaves, "r": ("r", [("a", "g"), ("b", "f")])}, ["r"])
 
     assert one["r"] != two["r"]
+
+
+SCALAR_GLOBALS = """
+import os
+LIMIT, RATE, NAME, FLAG, NOTHING, RAW = 10, -0.0, "ä", True, None, b"x"
+HOME = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data.csv")
+LONG = "text " * 100
+def entry(x, scale=2, *, shift=0.5):
+    return x, scale, shift, LIMIT, RATE, NAME, FLAG, NOTHING, RAW, HOME, LONG
+"""
+
+
+def test_plain_scalars_have_the_digests_of_described_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are settled when they are met; the version, its parts and what may be said of them are those of the long way."""
+    project = open_project(tmp_path, monkeypatch)
+    main = project.load(SCALAR_GLOBALS)
+    described: list[str] = []
+    describe = CodeVersions._describe_value
+
+    def counted(self: CodeVersions, part: Part) -> Description:
+        described.append(part.link.name)
+        return describe(self, part)
+
+    monkeypatch.setattr(CodeVersions, "_describe_value", counted)
+    quick = CodeVersions().version(main.entry)
+    assert described == []
+    monkeypatch.setattr(code, "LANES", {})
+    slow = CodeVersions().version(main.entry)
+
+    assert len(described) == 10
+    assert quick == slow

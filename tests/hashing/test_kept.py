@@ -103,6 +103,24 @@ def test_one_look_up_for_each_file(project: Project) -> None:
     assert len(texts.asked) == 1
 
 
+def test_one_look_at_each_file(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file with many functions is looked at once in a run: what was kept for the bytes it had stays true."""
+    functions = "".join(f"def f{i}(x): return f{i + 1}(x)\n" for i in range(20))
+    main, texts = project.load(f"{functions}def f20(x): return x\n"), Texts()
+    first = version(main.f0, texts)
+    looked: list[str] = []
+    digest_of = source.SourceFiles.digest
+
+    def counted(self: source.SourceFiles, filename: str) -> Digest | None:
+        looked.append(filename)
+        return digest_of(self, filename)
+
+    monkeypatch.setattr(source.SourceFiles, "digest", counted)
+
+    assert version(main.f0, texts) == first
+    assert looked == [main.__file__]
+
+
 def test_functions_reached_later_are_kept_beside(project: Project, parsed: list[str]) -> None:
     """A file's record is written once; another task of the file is found all the same from the third process on."""
     main, texts = project.load(MODULE), Texts()

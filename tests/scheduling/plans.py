@@ -6,6 +6,7 @@ import attrs
 
 from flowlib.ids import NodeId
 from flowlib.scheduling import messages as m
+from flowlib.scheduling.budgets import Needs
 
 
 @attrs.frozen(kw_only=True)
@@ -18,11 +19,20 @@ class Plan:
     always: bool = False
     priority: float = 0.0
     weight_s: float = 1.0
+    needs: Needs = ()
+    rates: tuple[str, ...] = ()
+    is_timed: bool = False
 
     def traits(self) -> m.Traits:
         """Return what its task says."""
         return m.Traits(
-            task=self.task, pool=self.pool, always=self.always, priority=self.priority, weight_s=self.weight_s
+            task=self.task,
+            needs=((self.pool, 1), *self.needs) if self.pool else self.needs,
+            rates=self.rates,
+            always=self.always,
+            priority=self.priority,
+            weight_s=self.weight_s,
+            is_timed=self.is_timed,
         )
 
 

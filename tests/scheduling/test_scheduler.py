@@ -7,6 +7,7 @@ import pytest
 
 from flowlib.ids import NodeId
 from flowlib.scheduling import messages as m
+from flowlib.scheduling.budgets import Budgets
 from flowlib.scheduling.scheduler import Scheduler
 from flowlib.scheduling.states import FINAL_STATES
 from tests.scheduling.plans import Plan, grown
@@ -28,7 +29,7 @@ class Told:
     """A scheduler, and facts about nodes by number."""
 
     def __init__(self, *plans: Plan, targets: tuple[int, ...] = (), slots: int = 4, **pools: int) -> None:
-        self.scheduler = Scheduler(slots, pools)
+        self.scheduler = Scheduler(slots, Budgets(pools))
         self.commands = self.scheduler.handle([grown(plans, ids(*targets))])
 
     def tell(self, *facts: m.Fact) -> list[m.Command]:
@@ -181,8 +182,10 @@ def test_a_pool_limits_its_nodes_and_nobody_else() -> None:
 
 def test_a_pool_can_be_added_before_the_nodes_that_name_it() -> None:
     """Pools come with the policies of nodes, also of those that join later."""
+    budgets = Budgets()
     told = Told()
-    told.scheduler.add_pool("db", 1)
+    told.scheduler = Scheduler(4, budgets)
+    budgets.declare("db", 1)
     told.tell(grown((plan(pool="db"), plan(pool="db"))))
 
     assert told.missed(0, 1) == start(0)

@@ -2,6 +2,7 @@
 
 from flowlib.ids import NodeId
 from flowlib.scheduling import messages as m
+from flowlib.scheduling.budgets import Budgets
 from flowlib.scheduling.scheduler import Scheduler
 from tests.scheduling.plans import Plan, grown
 
@@ -15,7 +16,7 @@ def plan(*dependencies: NodeId, always: bool = False, pool: str | None = None) -
 
 def told(*facts: m.Fact, plans: tuple[Plan, ...], slots: int = 4, targets: tuple[NodeId, ...] = ()) -> Scheduler:
     """Return a scheduler that was told of plans and then of facts, singly."""
-    scheduler = Scheduler(slots, {"db": 1})
+    scheduler = Scheduler(slots, Budgets({"db": 1}))
     for fact in (grown(plans, targets), *facts):
         scheduler.handle([fact])
     return scheduler

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -10,12 +11,15 @@ from hypothesis import strategies as st
 
 from flowlib.ids import NodeId
 from flowlib.scheduling import messages as m
+from flowlib.scheduling.budgets import Budgets
 from flowlib.scheduling.limits import SLOT
 from flowlib.scheduling.scheduler import Scheduler
 from flowlib.scheduling.states import FINAL_STATES
 from tests.scheduling.plans import Plan, grown
 
 POOLS = {"db": 1, "gpu": 2}
+PARTS = {"cpu": 3}
+RATES = {"api": 2}
 TASKS = ("fit", "split", "join")
 
 
@@ -30,7 +34,12 @@ class World:
         self.dice = dice
         self.trouble = trouble
         self.slots = dice.randint(1, 4)
-        self.scheduler = Scheduler(self.slots, POOLS, decides=decides)
+        self.budgets = Budgets({**POOLS, **PARTS, **RATES})
+        self.scheduler = Scheduler(self.slots, self.budgets, decides=decides)
+        self.n_spent = 0
+        self.delayed: set[NodeId] = set()
+        self.left: list[tuple[NodeId, int]] = []
+        """Jobs that go on without their nodes, and what share of a slot each keeps."""
         self.comes_late = trouble and not decides
         """Whether a node that was passed over, because an input of it was lost, may be ready again at once."""
         self.followers: set[NodeId] = set()
@@ -73,6 +82,9 @@ class World:
                     dependencies=tuple(NodeId(i) for i in chosen),
                     task=dice.choice(TASKS),
                     pool=dice.choice([None, None, None, "db", "gpu"]),
+                    needs=(("cpu", dice.randint(1, 3)),) if dice.random() < 0.15 else (),
+                    rates=("api",) if dice.random() < 0.1 else (),
+                    is_timed=dice.random() < 0.2,
                     always=dice.random() < 0.1,
                     priority=dice.randint(0, 3) * 1000 - number,
                     weight_s=dice.choice([0.5, 1.0, 3.0]),
@@ -142,11 +154,15 @@ class World:
         return False
 
     def let_something_happen(self) -> None:
-        assert self.running or self.blocked, "nothing runs, nothing is waited for, and yet nodes are open"
+        is_idle = not self.running and not self.blocked and not self.delayed and not self.left
+        assert not is_idle or self.n_spent, "nothing runs, nothing is waited for, and yet nodes are open"
         if self.trouble and not self.is_stopping and self.dice.random() < 0.01:
             self.is_stopping = True
+            for node in sorted(self.delayed):
+                self.give_up(node, "failed")
             self.facts.append(m.Stopping())
             return
+        self.let_time_pass(must_pass=is_idle)
         if self.dice.random() < 0.2:
             task = self.dice.choice(TASKS)
             self.set_pace(task)
@@ -157,6 +173,39 @@ class World:
         for node in sorted(self.running):
             if self.dice.random() < 0.5:
                 self.end(node)
+
+    def let_time_pass(self, *, must_pass: bool) -> None:
+        """Let rates allow more, attempts become due, jobs that were left behind come back, and limits be reached."""
+        if self.n_spent and (must_pass or self.dice.random() < 0.4):
+            self.n_spent -= 1
+            self.budgets.give((("api", 1),))
+            self.facts.append(m.Freed())
+        for node in sorted(self.delayed):
+            if not self.running or self.dice.random() < 0.3:
+                self.delayed.discard(node)
+                self.facts.append(m.Due(node))
+        for node, _ in [*self.left]:
+            if not self.running or self.dice.random() < 0.3:
+                self.left.remove(next(one for one in self.left if one[0] == node))
+                self.facts.append(m.SlotFreed(node))
+        for node in sorted(self.queued | self.blocked | self.delayed) if self.trouble and not self.facts else ():
+            if self.dice.random() < 0.03 and self.scheduler.may_end(node):
+                self.give_up(node, "timed_out")
+                return
+
+    def give_up(self, node: NodeId, state: Any) -> None:
+        """End a node that does not run."""
+        kept = self.dice.random() < 0.5
+        self.over(node, has_value=kept)
+        self.facts.append(m.Ended(node, state, has_value=kept))
+
+    def fail_once(self, node: NodeId) -> None:
+        """Let an attempt fail after which there is another one; its job may go on all the same."""
+        keeps_slot = self.dice.random() < 0.3
+        if keeps_slot:
+            self.left.append((node, self.units_held[node]))
+        self.delayed.add(node)
+        self.facts.append(m.Retried(node, keeps_slot))
 
     def set_pace(self, task: str) -> None:
         self.per_slot[task] = self.dice.choice([1, 2, 3, 100, SLOT])
@@ -193,6 +242,10 @@ class World:
             case m.Cancel():
                 assert self.is_stopping
                 self.over(command.node, has_value=False)
+            case m.Queued():
+                assert self.plans[command.node].is_timed
+            case m.Spent():
+                self.n_spent += len(command.rates)
             case m.Drop():
                 for node in command.nodes:
                     self.drop(node)
@@ -288,6 +341,8 @@ class World:
             kept = self.dice.random() < 0.5
             self.over(node, has_value=kept)
             self.facts.append(m.Ended(node, "failed", has_value=kept))
+        elif roll < 0.15 and node in self.units_held and self.units_held[node]:
+            self.fail_once(node)
         elif roll < 0.2 and (dependency := self.lose_one(self.plans[node].dependencies)) is not None:
             self.facts.append(m.Lost(node, dependency))
         elif roll < 0.35 and len(self.plans) < self.limit:
@@ -333,7 +388,7 @@ class World:
     def over(self, node: NodeId, *, has_value: bool) -> None:
         self.has_value[node] = has_value
         self.n_made[node] += has_value
-        for group in (self.queued, self.blocked, self.running):
+        for group in (self.queued, self.blocked, self.running, self.delayed):
             group.discard(node)
         if has_value:
             self.is_lost.discard(node)
@@ -345,9 +400,12 @@ class World:
     # ---- what must hold
 
     def check_limits(self) -> None:
-        assert sum(self.units_held[node] for node in self.running) <= self.slots * SLOT
-        for pool, size in POOLS.items():
-            assert sum(self.plans[node].pool == pool for node in self.running) <= size
+        kept = [units for _, units in self.left]
+        assert sum(self.units_held[node] for node in self.running) + sum(kept) <= self.slots * SLOT
+        assert self.n_spent <= RATES["api"]
+        at_work = [*self.running, *(node for node, _ in self.left)]
+        for name, size in {**POOLS, **PARTS}.items():
+            assert sum(dict(self.plans[node].traits().needs).get(name, 0) for node in at_work) <= size
 
     def share_of(self, node: NodeId) -> int:
         return SLOT if node in self.children else SLOT // self.per_slot[self.plans[node].task]
@@ -362,7 +420,7 @@ class World:
         before = set(nodes)
         for node in followers:
             plan = self.plans[node]
-            assert plan.pool is None
+            assert not plan.traits().is_special
             assert not plan.always
             assert any(dependency in before for dependency in plan.dependencies)
             for dependency in plan.dependencies:
@@ -400,12 +458,14 @@ class World:
 
     def check_left(self, left: set[NodeId], started: list[NodeId], busy: list[NodeId]) -> None:
         """What was left behind did not fit: it, or something better that has to start before it."""
-        free = self.slots * SLOT - sum(self.units_held[node] for node in busy)
+        free = self.slots * SLOT - sum(self.units_held[node] for node in busy) - sum(units for _, units in self.left)
+        lacking: set[str] = set()
         ready = [NodeId(node) for node, state in enumerate(self.scheduler.states) if state == "ready"]
         for node in sorted(ready, key=lambda n: -self.plans[n].priority):
-            pool = self.plans[node].pool
-            pool_is_full = pool is not None and sum(self.plans[b].pool == pool for b in busy) >= POOLS[pool]
-            if pool_is_full or node not in left:  # it may be put together, or made again, and wait for its slot
+            wants = self.plans[node].traits().wants
+            lacks = {name for name, amount in wants if name in lacking or amount > self.budgets.free(name)}
+            lacking |= lacks  # whoever wants of the same does not overtake it
+            if lacks or node not in left:  # it may be put together, or made again, and wait for its slot
                 if self.units_of(node) > free:
                     return
                 continue
@@ -420,11 +480,12 @@ class World:
         assert len(scheduler.states) == len(self.plans)
         assert not self.running
         assert not self.blocked
+        assert not self.delayed
         assert scheduler.handle([]) == []
         for number, state in enumerate(scheduler.states):
             node = NodeId(number)
             assert scheduler.has_value(node) == self.has_value[node]
-            assert state in ("done", "cached", "failed") or not self.has_value[node]
+            assert state in ("done", "cached", "failed", "timed_out") or not self.has_value[node]
             if self.has_value[node] and node not in self.targets and node not in self.is_lost:
                 assert node in self.dropped, "a value that nobody needs was kept"
             if not self.is_stopping and state == "cancelled":

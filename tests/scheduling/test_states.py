@@ -75,7 +75,7 @@ FACTS: dict[str, tuple[m.Fact, str]] = {
     "Ended timed out": (m.Ended(NODE, "timed_out", has_value=False), "timed_out"),
     "Ended timed out and kept": (m.Ended(NODE, "timed_out", has_value=True), "timed_out"),
     "Retried": (m.Retried(NODE), "attempt-failed"),
-    "Due": (m.Due(NODE), "due"),
+    "Due": (m.Due(NODE), "inputs-there"),
     "Ended cancelled": (m.Ended(NODE, "cancelled", has_value=False), "cancelled"),
     "Ended skipped": (m.Ended(NODE, "skipped", has_value=False), "skipped"),
     "Expanded": (m.Expanded(NODE, (OTHER,)), "expanded"),

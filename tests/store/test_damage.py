@@ -272,6 +272,24 @@ def test_an_unusable_database_is_rebuilt_from_the_log(
     assert len(again.recent("fit")) == len(filled)
 
 
+@pytest.mark.parametrize("table", [b"Records", b"Settings"])
+def test_a_complaint_that_is_no_text_means_a_lost_index(
+    store: LocalStore, opened: Callable[..., LocalStore], root: Path, filled: dict[Key, Any], table: bytes
+) -> None:
+    """SQLite quotes what it does not understand, and Python cannot decode that."""
+    store.close()
+    database = root / "index" / "cache.db"
+    data = database.read_bytes()
+    sound = b"CREATE TABLE " + table
+    assert sound in data
+    database.write_bytes(data.replace(sound, b"CREATE TABL\xc5 " + table))
+
+    again = opened()
+
+    assert check(again, filled) == len(filled)
+    assert [kind for kind, _ in again.take_notices()] == ["index-rebuilt"]
+
+
 def test_a_database_damaged_while_open_heals(store: LocalStore, root: Path, filled: dict[Key, Any]) -> None:
     """The next look-up finds out, and answers from the log. The evidence is kept, and told once."""
     connection = store.records.index.connection

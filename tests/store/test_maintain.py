@@ -1,5 +1,6 @@
 """Looking after a cache: what is there, is it sound, and how it gets smaller."""
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from flowlib.errors import StoreTrouble
 from flowlib.hashing.file import File
 from flowlib.ids import Key
 from flowlib.store.base import GENERATION, Entry
+from flowlib.store.files import Files
 from flowlib.store.local import LocalStore
 from flowlib.store.maintain import gc, ls, repair, rm, size, verify
 
@@ -317,6 +319,36 @@ def test_maintenance_of_a_broken_disk_is_an_error_with_a_reason(
     with pytest.raises(StoreTrouble, match="No space left on device"):
         rm(store, task="fit")
     files.before = lambda *_: None
+
+
+def test_gc_makes_room_on_a_full_disk(
+    opened: Callable[..., LocalStore], entry_of: Callable[..., Entry], faulty_files: Callable[..., Files]
+) -> None:
+    """Not even a removal can be noted there: the values that are to go, go first."""
+    removed: list[Path] = []
+
+    def before(number: int, operation: str, args: tuple[Any, ...]) -> None:
+        if operation == "remove" and args[0].parent.parent.name == "blobs":
+            removed.append(args[0])
+        if operation == "write" and not removed and is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    is_full = False
+    store = opened(files=faulty_files(before))
+    old = [put(store, entry_of, n, created_at=1.0) for n in range(3)]
+    young = put(store, entry_of, 7, created_at=1e12)
+    twin = entry_of("twin", store.encode(b"%06d" % 0 * 1000), created_at=1e12)  # needs a blob of one that goes
+    store.put(twin)
+    store.flush()
+    is_full = True
+
+    collected = gc(store, older_than_s=3600.0)
+
+    assert set(collected.keys) == set(old)
+    assert collected.n_bytes >= 12_000
+    assert {kept.key for kept in ls(store)} == {twin.key, young}
+    assert len(removed) == 2
+    assert verify(store).is_sound
 
 
 def test_removing_results_forgets_all_notes(store: LocalStore, entry_of: Callable[..., Entry]) -> None:

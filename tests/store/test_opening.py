@@ -11,6 +11,8 @@ import pytest
 
 from flowlib.errors import StoreTrouble
 from flowlib.store.base import Entry
+from flowlib.store.files import Files
+from flowlib.store.index import IndexBusy
 from flowlib.store.local import LocalStore, StoreOptions, open_store
 
 
@@ -195,3 +197,21 @@ def test_opening_twice_in_a_process_shares_everything(
     assert two.lease(entry.key) is None
     two.close()
     assert opened().lease(entry.key) is None
+
+
+@pytest.mark.parametrize("n_free", [0, 10_000_000])
+def test_a_full_disk_is_told_from_other_trouble_of_the_index(
+    root: Path, options: StoreOptions, monkeypatch: pytest.MonkeyPatch, n_free: int
+) -> None:
+    """SQLite only says that it could not read or write; what can be deleted is what helps then."""
+
+    def refuse(*args: object, **options: object) -> None:
+        raise IndexBusy("disk I/O error")
+
+    monkeypatch.setattr("flowlib.store.records.Index", refuse)
+    monkeypatch.setattr(Files, "free_bytes", lambda self, path: n_free)
+    with pytest.raises(StoreTrouble, match="disk I/O error") as trouble:
+        open_store(root, options)
+
+    assert ("no space is left" in trouble.value.facts["reason"]) == (n_free == 0)
+    assert ("`runs`" in trouble.value.hint) == (n_free == 0)
