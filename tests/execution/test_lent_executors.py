@@ -479,3 +479,38 @@ def test_a_script_needs_no_guard_and_is_executed_once(name: str, tmp_path: Path)
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["once", *["(11, True, '__main__')", "True"] * 2]
+
+
+# ---- what a cluster has
+
+
+def test_resources_are_those_of_the_cluster(cluster: Any) -> None:
+    """A processor or two, and memory, any worker gives; what no worker has is an error at once, with what there is."""
+
+    @fl.task(resources={"cpu": 1, "memory": "200 MB"})
+    def modest(x: int) -> int:
+        return x
+
+    @fl.task(resources={"gpu": 4})
+    def greedy() -> int:
+        return 1
+
+    assert run([*map(modest, range(4))], cluster) == [0, 1, 2, 3]
+    with pytest.raises(ClusterTrouble, match="has what a task wants"):
+        run(greedy(), cluster)
+
+
+def test_memory_over_the_limit_is_ended_on_the_worker(cluster: Any) -> None:
+    """The worker of the engine lives on."""
+
+    @fl.task(resources={"memory": "300 MB"})
+    def eat(n_bytes: int) -> int:
+        held = bytearray(n_bytes)
+        for at in range(0, n_bytes, 4096):
+            held[at] = 1
+        threading.Event().wait(PATIENCE_S)
+        return len(held)
+
+    with pytest.raises(fl.MemoryExceeded, match="300 MB"):
+        run(eat(600_000_000), cluster)
+    assert run(fl.task(lambda: 1)(), cluster) == 1
