@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from flowlib.engine.handle import Run
     from flowlib.errors import (
         CannotSend,
+        ClusterTrouble,
         CodeNotFound,
         ConfigError,
         ExpansionLimit,
@@ -86,8 +87,8 @@ _HOMES = {
     "config": "configure",
     "engine.handle": "Run",
     "errors": (
-        "CannotSend CodeNotFound ConfigError ExpansionLimit FileMissing FlowError FlowWarning HiddenNode InputMutated "
-        "MemoryExceeded NodeMisused ReducerError RunStopped SpaceError StoreTrouble SweepFailed TaskMisused TaskTimedOut "
+        "CannotSend ClusterTrouble CodeNotFound ConfigError ExpansionLimit FileMissing FlowError FlowWarning HiddenNode "
+        "InputMutated MemoryExceeded NodeMisused ReducerError RunStopped SpaceError StoreTrouble SweepFailed TaskMisused TaskTimedOut "
         "Undigestible Untransferable WorkerDied"
     ),
     "graph.node": "Node",
@@ -155,6 +156,7 @@ __all__ = [
     "__version__",
     "Best",
     "CannotSend",
+    "ClusterTrouble",
     "CodeNotFound",
     "ConfigError",
     "Dir",

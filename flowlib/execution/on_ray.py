@@ -59,7 +59,7 @@ def open_ray(executor: str, n_workers: int, packages: Mapping[str, str]) -> "Ray
         context = ray.init(executor, logging_level="warning", allow_multiple=True)
     except (ConnectionError, RuntimeError, ValueError) as error:
         facts = {"address": executor, "reason": error_text(error)[:300]}
-        hint = "Start one: ray start --head --ray-client-server-port=10001"
+        hint = "Start one: ray start --head --ray-client-server-port=10001. If it wants a token, set RAY_AUTH_MODE=token here."
         raise ClusterTrouble("There is no Ray cluster.", facts, hint) from None
     return _shaken(RayCluster(f"the Ray cluster at {executor}", context.disconnect, context), packages)
 

@@ -88,7 +88,7 @@ def test_no_task_runs_where_versions_differ(name: str, monkeypatch: pytest.Monke
 
 
 @pytest.mark.clusters
-def test_a_cluster_is_found_by_its_address(tmp_path: Any) -> None:
+def test_a_dask_cluster_is_found_by_its_address(tmp_path: Any) -> None:
     """`dask://` and the host and port of its scheduler."""
     address = lent("dask").scheduler.address.replace("tcp://", "dask://")
     task = fl.task(lambda x: x + 1)
@@ -96,7 +96,7 @@ def test_a_cluster_is_found_by_its_address(tmp_path: Any) -> None:
 
 
 @pytest.mark.clusters
-def test_a_cluster_that_is_not_there_is_told_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dask_cluster_that_is_not_there_is_told_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the address, and how to start one."""
     from flowlib.execution import on_dask
 
