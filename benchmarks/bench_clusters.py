@@ -47,7 +47,8 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[tuple[str, Any, Bare]]:
         import ray
 
         ray.init(num_cpus=2, include_dashboard=False, logging_level="error", log_to_driver=False)
-        yield "ray", "ray", lambda fn, calls: ray.get([ray.remote(fn).remote(*args) for args in calls])
+        remote = {fn: ray.remote(fn) for fn in (busy.nothing, busy.spin)}
+        yield "ray", "ray", lambda fn, calls: ray.get([remote[fn].remote(*args) for args in calls])
         ray.shutdown()
 
 

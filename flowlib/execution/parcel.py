@@ -136,8 +136,7 @@ class Packer:
             wants_digest=job.wants_digest and self._sees_store,
             previous=job.previous,
         )
-        variables = self._variables((job.policy,))
-        needs = (self._terms, goods)
+        needs, variables = (self._terms, goods), self._variables((job.policy,))
         return Parcel(pickle.dumps(body, protocol=5), needs, self._parts, tuple(packing.files), variables)
 
     def _variables(self, policies: Iterable[Policy]) -> dict[str, str | None]:
@@ -162,7 +161,7 @@ class Packer:
             for call in calls
         ]
         needs = (self._terms, *dict.fromkeys(row.goods for row in rows))
-        variables = self._variables([call.policy for call in calls]) if self._environ is not None else {}
+        variables = self._variables(call.policy for call in calls)
         return Parcel(pickle.dumps(rows, protocol=5), needs, self._parts, variables=variables)
 
     def _dump_named(self, job: Job, what: str, values: Any, packing: Packing, whole: bool) -> bytes:
