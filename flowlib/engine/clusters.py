@@ -100,6 +100,13 @@ def _naming(extra: str) -> Iterator[None]:
         raise MissingExtra(feature=f'executor="{extra}"', extra=extra) from None
 
 
+def counts_for_itself(executor: object) -> bool:
+    """Whether an executor is a cluster, which knows better than this machine what resources its workers have."""
+    if isinstance(executor, str):
+        return executor.partition(":")[0] in ("dask", "ray")
+    return _is_client(executor)
+
+
 def is_thread_pool(executor: object) -> bool:
     """Whether an executor is a pool of threads of the user's. Loads nothing."""
     if not _is_of(executor, "concurrent.futures", "ThreadPoolExecutor"):

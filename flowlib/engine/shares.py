@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from flowlib.config import Settings, machine_resources
+from flowlib.engine.clusters import counts_for_itself
 from flowlib.errors import ConfigError, near_miss
 from flowlib.graph.budget import CPU_PARTS, Pool, Rate, amount_from, shared_by
 from flowlib.graph.policy import Policy
@@ -54,7 +55,8 @@ class Shares:
                 rates.append(self._declared_rate(shared))
             else:
                 needs.append((self._declared_pool(shared, task), 1))
-        if policy.resources is not None:
+        where = self._settings.executor if policy.executor is None else policy.executor
+        if policy.resources is not None and not counts_for_itself(where):
             needs += [(self._declared_resource(name, n, task), n) for name, n in policy.resources.amounts]
         return tuple(dict(needs).items()), tuple(dict.fromkeys(rates))
 

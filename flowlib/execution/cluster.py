@@ -8,6 +8,7 @@ from flowlib.errors import CannotSend, ClusterTrouble, FlowError, error_text
 from flowlib.execution.base import Call, Job
 from flowlib.execution.onsite import MOST_BYTES, Order
 from flowlib.execution.wire import Terms
+from flowlib.graph.budget import CPU_PARTS
 
 Told = Callable[[bytes | BaseException], None]
 """What a cluster calls with the reply to an order, or with why there is none. From any thread, once."""
@@ -26,6 +27,8 @@ class Cluster(Protocol):
 
     name: str
     """What people call it."""
+    keeps_time: bool
+    """Whether a call that takes too long is ended where it runs. If not, it is taken to begin when it is sent."""
     is_here: bool
     """Whether its workers are processes of this program, in the same surroundings."""
 
@@ -47,8 +50,11 @@ class Cluster(Protocol):
 
 
 def wishes_of(call: Job | Call) -> Mapping[str, float]:
-    """Return what a call wants of its worker: amounts by the name of the resource."""
-    return getattr(getattr(call.policy, "resources", None), "amounts", {})
+    """Return what a call wants of its worker: amounts by the name of the resource, of memory bytes."""
+    resources = call.policy.resources
+    if resources is None:
+        return {}
+    return {name: amount if name == "memory" else amount / CPU_PARTS for name, amount in resources.amounts}
 
 
 def too_large(call: Job | Call, what: str, terms: Terms) -> CannotSend:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from flowlib.errors import ClusterTrouble
+from flowlib.errors import ClusterTrouble, TaskTimedOut
 from flowlib.execution.base import Batch, Call, Job, Outcome
 from flowlib.execution.cluster import Cluster, WorkerLost, as_trouble, too_large, wishes_of
 from flowlib.execution.errands import cannot_get_there, cap_of, died, too_much
@@ -188,12 +188,13 @@ class ElsewhereExecutor:
             message=message,
             is_batch=errand.is_batch,
             cap_bytes=min((cap for call in errand.calls if (cap := cap_of(call)) is not None), default=None),
+            limit_s=_limit_s(errand.calls[0]),
             token=self._token,
         )
         self._sent[ticket] = errand
-        for call in errand.calls:
-            if isinstance(call, Job) and call.stopwatch is not None:
-                call.stopwatch.began_at = self._worker.clock.monotonic()
+        job = errand.calls[0]
+        if isinstance(job, Job) and job.stopwatch is not None and not self.cluster.keeps_time:
+            job.stopwatch.began_at = self._worker.clock.monotonic()
 
         def told(reply: bytes | BaseException) -> None:
             self.outbox.put(_Answer(lambda: self._take(ticket, reply)))
@@ -292,19 +293,14 @@ class ElsewhereExecutor:
         for outcome in outcomes:
             outcome.worker = reply.worker or outcome.worker
             self.outbox.put(outcome)
-        error = self._death_of(left[0], reply) if left else None
+        error = _death_of(left[0], reply) if left else None
         if error is not None and reply.death is not None:
             dead = _ended(left[0], error)
             dead.peak_bytes, dead.worker = max(reply.death.peak_bytes, reply.held_bytes), reply.worker
+            dead.limit = "run" if reply.is_late else ""
             self.outbox.put(dead)
             left = left[1:]
         self._again(errand, left)
-
-    def _death_of(self, call: Job | Call, reply: Reply) -> BaseException | None:
-        """Return the error of the call that ended its process; None if it was ended for another reason."""
-        if reply.held_bytes:
-            return too_much(call, reply.held_bytes)
-        return None if reply.death is None or reply.death.is_ours else died(call, reply.death)
 
     def _want(self, errand: "_Errand", wants: Wants) -> None:
         errand.n_packed += 1
@@ -370,3 +366,17 @@ def _ended(call: Job | Call, error: BaseException) -> Outcome:
         return Outcome(call.node, error)
     call.error = error
     return call
+
+
+def _limit_s(call: Job | Call) -> float | None:
+    """Return how long one attempt of a call may take."""
+    return None if call.policy.timeout is None else call.policy.timeout.run
+
+
+def _death_of(call: Job | Call, reply: Reply) -> BaseException | None:
+    """Return the error of the call that ended its process, or was ended with it; None if it was ended for another reason."""
+    if reply.is_late:
+        return TaskTimedOut(task=call.task.name, limit="run", limit_s=_limit_s(call) or 0.0)
+    if reply.held_bytes:
+        return too_much(call, reply.held_bytes)
+    return None if reply.death is None or reply.death.is_ours else died(call, reply.death)

@@ -85,6 +85,11 @@ def _shaken(cluster: "DaskCluster", packages: Mapping[str, str]) -> "DaskCluster
     return cluster
 
 
+async def _end(ticket: str) -> None:
+    """End an order on a worker. Dask waits for no answer of a coroutine."""
+    end(ticket)
+
+
 def _close_nothing() -> None:
     """Leave alone what is the user's."""
 
@@ -100,7 +105,7 @@ class DaskCluster:
 
     def __init__(self, client: distributed.Client, close: Callable[[], None], *, is_here: bool = False) -> None:
         self.name = "the Dask cluster of this run" if is_here else f"the Dask cluster at {client.scheduler.address}"
-        self.is_here = is_here
+        self.is_here, self.keeps_time = is_here, True
         self._client, self._close = client, close
         self._futures: dict[str, Future] = {}
         self._monotonic = SystemClock().monotonic
@@ -190,7 +195,7 @@ class DaskCluster:
             future = self._futures.pop(ticket, None)
         if future is not None:
             with contextlib.suppress(Exception):  # a cluster that is gone does nothing any more
-                self._client.run(end, ticket, wait=False, on_error="ignore")
+                self._client.run(_end, ticket, wait=False, on_error="ignore")
                 future.cancel(force=True)
         return True
 

@@ -125,7 +125,7 @@ class FutureThreads:
 class FutureCluster:
     """An executor of the user's, with processes wherever they are, as a cluster."""
 
-    is_here = False
+    is_here = keeps_time = False
 
     def __init__(self, executor: Executor) -> None:
         self.name = f"the {type(executor).__name__} that was given"
@@ -188,7 +188,7 @@ _here = threading.local()
 
 def perform_order(packed: bytes) -> bytes:
     """Carry out an order in this process and return the reply."""
-    theirs, _, is_batch, _, token, message = pickle.loads(packed)
+    theirs, _, is_batch, _, _, token, message = pickle.loads(packed)
     if trouble := refusal(theirs, token):
         return told_in_size(Reply(trouble=trouble))
     remote: Remote | None = getattr(_here, "remote", None)

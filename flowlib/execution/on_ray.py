@@ -2,7 +2,7 @@
 
 Ray sees calls of one function with opaque bytes, each tried once: an order whose worker was lost comes back, and is given
 to another one by us. What a task wants of its machine goes to Ray as it is: processors, GPUs, memory, resources by name.
-An order is ended with its worker; the child process that does the work dies with it (`onsite`).
+An order is ended by an interrupt of its worker, which waits for nothing but the child process that does the work (`onsite`).
 
 A program that has called `ray.init` itself works with that; for another, the first run that needs a cluster starts one on
 this machine. That takes seconds, so it stays until the program ends, which ends it.
@@ -87,7 +87,7 @@ class RayCluster:
         context: The connection, where a program has several.
     """
 
-    is_here = False
+    is_here, keeps_time = False, True
 
     def __init__(self, name: str, close: Callable[[], Any], context: Any = None) -> None:
         self.name, self._close = name, close
@@ -193,12 +193,12 @@ class RayCluster:
         return ClusterTrouble(f"{self.name[0].upper()}{self.name[1:]} is gone.", facts, hint)
 
     def end(self, ticket: str) -> bool:
-        """End an order, begun or not, with the worker that carries it out."""
+        """End an order, begun or not: its worker is interrupted, and ends what it has begun."""
         with self._lock:
             ref = self._refs.pop(ticket, None)
         if ref is not None:
             with contextlib.suppress(Exception), self._context:  # one that is gone does nothing any more
-                ray.cancel(ref, force=True)
+                ray.cancel(ref, force=False)  # by force, its child process could not end its own children
         return True
 
     def close(self) -> None:

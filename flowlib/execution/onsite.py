@@ -9,6 +9,7 @@ An order begins with the versions of whoever wrote it, in plain words: a worker 
 instead of guessing. Nothing of flowlib's own is unpickled before that.
 """
 
+import math
 import os
 import pickle
 import sys
@@ -16,8 +17,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from queue import SimpleQueue
-from typing import NamedTuple
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -32,6 +33,7 @@ MOST_BYTES = 512 * 1024 * 1024
 """Largest message that goes to a worker of a cluster or comes back from it; values in a shared store are not in it."""
 
 _MOST_ENDED = 1000
+_NAP_S = 0.2
 _GRANTED = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "ONEAPI_DEVICE_SELECTOR")
 """Variables by which an engine tells a task which devices it may use."""
 
@@ -51,12 +53,14 @@ class Order:
     message: bytes
     is_batch: bool
     cap_bytes: int | None = None
+    limit_s: float | None = None
+    """How long it may take from the moment that a process begins with it."""
     token: Token | None = None
 
     def packed(self) -> bytes:
         """Return the order as bytes."""
         token = None if self.token is None else tuple(self.token)
-        words = (versions(), self.ticket, self.is_batch, self.cap_bytes, token, self.message)
+        words = (versions(), self.ticket, self.is_batch, self.cap_bytes, self.limit_s, token, self.message)
         return pickle.dumps(words, protocol=5)
 
 
@@ -70,13 +74,15 @@ class Reply:
     """How much memory the call held that was ended for it."""
     worker: str = ""
     """Who did it."""
+    is_late: bool = False
+    """Whether it was ended because it took longer than it may."""
     trouble: str = ""
     """Why nothing was done: `storeless`, `too large`, or the versions of a worker that does not fit."""
 
 
 def perform(packed: bytes) -> bytes:
     """Carry out an order in a child process and return the reply. Waits until it has ended."""
-    theirs, ticket, is_batch, cap_bytes, token, message = pickle.loads(packed)
+    theirs, ticket, is_batch, cap_bytes, limit_s, token, message = pickle.loads(packed)
     if trouble := refusal(theirs, token):
         return told_in_size(Reply(trouble=trouble))
     visit = _Visit(_read(message), is_batch, cap_bytes)
@@ -86,8 +92,18 @@ def perform(packed: bytes) -> bytes:
     pool = shared_pool()
     pool.join(visit, 1)
     try:
+        if limit_s is not None:  # its time does not count while a process for it starts
+            first = _Visit(Parcel(b"", (), {}), False, None)
+            pool.put(first)
+            first.wait()
         pool.put(visit)
-        reply = visit.wait()
+        reply = visit.wait(limit_s)
+        if reply is None:
+            end(ticket)
+            reply = attrs.evolve(visit.wait() or Reply(), answers=(), is_late=True)
+    except BaseException:  # the engine interrupts its worker
+        end(ticket)
+        raise
     finally:
         pool.leave(visit)
         del _visits[ticket]
@@ -170,15 +186,20 @@ class _Visit:
     def __init__(self, parcel: Parcel, is_batch: bool, cap_bytes: int | None) -> None:
         self._parcel, self._is_batch, self.cap_bytes = parcel, is_batch, cap_bytes
         self._held_bytes, self._worker = 0, ""
+        self._begun: SimpleQueue[None] = SimpleQueue()
         self._replies: SimpleQueue[Reply] = SimpleQueue()
 
-    def wait(self) -> Reply:
-        """Return the reply once it is there."""
-        return self._replies.get()
+    def wait(self, limit_s: float | None = None) -> Reply | None:
+        """Return the reply once it is there; None if it is not, so long after a process has begun with the order."""
+        _get(self._begun)
+        self._begun.put(None)
+        reply: Reply | None = _get(self._replies, math.inf if limit_s is None else limit_s)
+        return reply
 
     def message(self, known: set[str], worker: str) -> tuple[bytes, bool]:
         """Return the parcel for a child that has had some parts of it."""
         self._worker = f"{os.uname().nodename}:{os.getpid()}/{worker}"
+        self._begun.put(None)
         message = self._parcel.message(known)
         known.update(self._parcel.needs)
         return message, self._is_batch
@@ -201,6 +222,20 @@ class _Visit:
         answers = tuple(answers_in(journal)) if self._is_batch and journal >= 0 else ()
         reply = Reply(answers=answers, death=death, held_bytes=self._held_bytes, worker=self._worker)
         self._replies.put(reply)
+        self._begun.put(None)  # it may never have been
+
+
+def _get(queue: "SimpleQueue[Any]", limit_s: float = math.inf) -> Any:
+    """Return what comes out of a queue; None after so long.
+
+    Waits a little at a time: an interrupt that is no signal, which is how Ray interrupts, wakes nobody.
+    """
+    while limit_s > 0:
+        try:
+            return queue.get(timeout=min(_NAP_S, limit_s))
+        except Empty:
+            limit_s -= _NAP_S
+    return None
 
 
 _ENDED = Death(signal_number=15, exit_code=None, peak_bytes=0, is_ours=True)

@@ -15,6 +15,8 @@ import pytest
 
 import flowlib as fl
 from flowlib.engine import clusters
+from flowlib.engine.run import execute, options_from
+from flowlib.engine.stop import Stop
 from flowlib.errors import CannotSend, ClusterTrouble, ExpansionLimit, MissingExtra, TaskTimedOut, WorkerDied
 from flowlib.execution import elsewhere
 from flowlib.execution.onsite import Token
@@ -236,19 +238,26 @@ def test_a_timeout_ends_the_users_code_on_the_worker(cluster: Any, tmp_path: Pat
         wait_until(lambda: is_gone(pid), "the task is ended")
 
 
-def test_a_run_that_is_killed_ends_its_tasks_elsewhere(cluster: Any, tmp_path: Path) -> None:
-    """`cancel(kill=True)`, like a second Ctrl-C, does not leave work behind on the cluster."""
+def test_a_run_that_is_given_up_ends_its_tasks_elsewhere(cluster: Any, tmp_path: Path) -> None:
+    """A second Ctrl-C does not leave work behind on the cluster."""
 
     @fl.task
     def hang(where: str) -> None:
         Path(where).write_text(f"{os.getpid()}\n")
         threading.Event().wait(600)
 
-    going = fl.start(hang(str(tmp_path / "pid")), executor=cluster, cache=False)
-    wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the task runs")
-    going.cancel(kill=True)
-    with pytest.raises((fl.RunStopped, KeyboardInterrupt)):
-        going.result()
+    stop = Stop()
+
+    def interrupt_twice() -> None:
+        wait_until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "the task runs")
+        stop.interrupt()
+        stop.interrupt()
+
+    thread = threading.Thread(target=interrupt_twice)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        execute(hang(str(tmp_path / "pid")), options_from({"executor": cluster}, cache=False), stop)
+    thread.join()
     pid = int((tmp_path / "pid").read_text())
     wait_until(lambda: is_gone(pid), "the task is ended")
 
@@ -470,3 +479,38 @@ def test_a_script_needs_no_guard_and_is_executed_once(name: str, tmp_path: Path)
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["once", *["(11, True, '__main__')", "True"] * 2]
+
+
+# ---- what a cluster has
+
+
+def test_resources_are_those_of_the_cluster(cluster: Any) -> None:
+    """A processor or two, and memory, any worker gives; what no worker has is an error at once, with what there is."""
+
+    @fl.task(resources={"cpu": 1, "memory": "200 MB"})
+    def modest(x: int) -> int:
+        return x
+
+    @fl.task(resources={"gpu": 4})
+    def greedy() -> int:
+        return 1
+
+    assert run([*map(modest, range(4))], cluster) == [0, 1, 2, 3]
+    with pytest.raises(ClusterTrouble, match="has what a task wants"):
+        run(greedy(), cluster)
+
+
+def test_memory_over_the_limit_is_ended_on_the_worker(cluster: Any) -> None:
+    """The worker of the engine lives on."""
+
+    @fl.task(resources={"memory": "300 MB"})
+    def eat(n_bytes: int) -> int:
+        held = bytearray(n_bytes)
+        for at in range(0, n_bytes, 4096):
+            held[at] = 1
+        threading.Event().wait(PATIENCE_S)
+        return len(held)
+
+    with pytest.raises(fl.MemoryExceeded, match="300 MB"):
+        run(eat(600_000_000), cluster)
+    assert run(fl.task(lambda: 1)(), cluster) == 1
