@@ -50,6 +50,10 @@ class RunKeywords(TypedDict, total=False):
     observers: Sequence[Observer]
 
 
+_ADVICE = frozenset({"cpu-bound"})
+"""Notices that belong to the summary of a run: nothing went wrong, so nobody is warned."""
+
+
 class _Warner:
     """Turns notices into warnings, for runs without a display that shows them."""
 
@@ -59,7 +63,7 @@ class _Warner:
         self._messages: list[str] = []
 
     def on_event(self, event: Event) -> None:
-        if isinstance(event, Noticed):
+        if isinstance(event, Noticed) and event.kind not in _ADVICE:
             self._messages.append(event.message)
 
     def warn(self) -> None:

@@ -393,8 +393,7 @@ def _modules_in(parts: Mapping[str, Any]) -> tuple[str, ...]:
         while name:
             module = sys.modules.get(name)
             if isinstance(module, ModuleType):
-                if is_user_module(name) and not needs_stand_in(name):
-                    found[name] = None
+                found |= {name: None} if is_user_module(name) and not needs_stand_in(name) else {}
                 break
             name = name.rpartition(".")[0]
     return tuple(found)

@@ -11,7 +11,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 _ROUNDS = 20
@@ -93,8 +93,13 @@ def peak_bytes(pid: int) -> int:
 
 
 def signal_family(pid: int, number: int, also: Iterable[int] = ()) -> list[int]:
-    """Send a signal to a process and all that belong to it; return whom it reached."""
-    reached = [process.pid for process in family(pid) if process.state != "Z"]
+    """Send a signal to a process and all that belong to it; return whom it reached. Never to this one or its parents."""
+    table = processes()
+    spared = {0, 1, *_lineage(table)}
+    if pid in spared:
+        return []
+    reached = [process.pid for process in family(pid, table) if process.state != "Z" and process.pid not in spared]
+    also = [one for one in also if one not in spared]
     for one in dict.fromkeys([*reached, *also]):
         with contextlib.suppress(OSError):
             os.kill(one, number)
@@ -102,6 +107,15 @@ def signal_family(pid: int, number: int, also: Iterable[int] = ()) -> list[int]:
         with contextlib.suppress(OSError):
             os.killpg(pid, number)
     return reached
+
+
+def _lineage(table: Mapping[int, Process]) -> list[int]:
+    """Return this process and those above it."""
+    found, at = [], os.getpid()
+    while at not in found:
+        found.append(at)
+        at = table[at].parent if at in table else os.getppid()
+    return found
 
 
 def end_family(pid: int, also: Iterable[int] = ()) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -84,8 +85,9 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
             code = main([str(word) for word in words])
         finally:
             sys.path[:] = path
+            here = os.getcwd() + os.sep
             for name in set(sys.modules) - modules:
-                if "work" in str(getattr(sys.modules[name], "__file__", "")):
+                if str(getattr(sys.modules[name], "__file__", "")).startswith(here):
                     del sys.modules[name]
         captured = capsys.readouterr()
         return Done(code, captured.out, captured.err)
