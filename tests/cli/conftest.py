@@ -1,8 +1,8 @@
 """Commands in this process and in one of their own, and files to give them."""
 
 import json
-import subprocess
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
