@@ -74,7 +74,7 @@ def _elsewhere(wanted: Any, threads: ThreadExecutor, worker: Worker, context: Ru
     token = None if root is None else context.clusters.token(root)
     place = place_here() if cluster.is_here else Place(main_file=place_here().main_file)
     terms = _terms(context, None if token is None else root, place, is_far=True)
-    environ = None if cluster.is_here else environment()
+    environ = None if cluster.is_here else context.keys.environ
     return ElsewhereExecutor(worker, terms, cluster, n_workers, threads.outbox, token, environ)
 
 

@@ -116,6 +116,7 @@ class KeyMaker:
         environ: The environment variables as they were when the run started.
 
     Attributes:
+        environ: The environment variables as they were when the run started.
         is_steady: Whether every argument whose digest went into a recipe still had that digest when it went into a key.
             A file may be written while the run goes on.
     """
@@ -123,7 +124,7 @@ class KeyMaker:
     def __init__(self, identity: Identity, environ: Mapping[str, str]) -> None:
         self._identity = identity
         self._scalar = identity.scalar_digest
-        self._environ = environ
+        self.environ = environ
         self._task_parts: dict[tuple[int, int], tuple[TaskPart, Task[..., Any], Policy]] = {}
         self._last: tuple[TaskPart, Task[..., Any], Policy] | None = None
         self._literals: dict[int, tuple[Any, Digest]] = {}
@@ -135,7 +136,7 @@ class KeyMaker:
 
         The task may change an object of its own between two runs; within one run nobody may.
         """
-        maker = KeyMaker(self._identity, self._environ)
+        maker = KeyMaker(self._identity, self.environ)
         maker._task_parts = self._task_parts
         return maker
 
@@ -250,7 +251,7 @@ class KeyMaker:
             return last[0]  # sweeps make thousands of calls of one task
         found = self._task_parts.get((id(task), id(policy)))
         if found is None:
-            found = (make_task_part(task, policy, self._identity, self._environ), task, policy)
+            found = (make_task_part(task, policy, self._identity, self.environ), task, policy)
             self._task_parts[id(task), id(policy)] = found
         self._last = found
         return found[0]

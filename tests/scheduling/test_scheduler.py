@@ -559,3 +559,33 @@ def test_growing_one_by_one_copies_nothing_of_what_is_there() -> None:
     assert set(told.states()) <= FINAL_STATES
     assert type(table._remaining_s) is CountingList
     assert CountingList.n_copied == 0
+
+
+def test_slots_follow_the_executor_up_and_down() -> None:
+    """Workers of a cluster come and go: more slots start more at once; with fewer, what runs goes on and nothing new starts."""
+    told = Told(*[plan() for _ in range(6)], slots=1)
+    told.missed(*range(6))
+    assert told.states().count("running") == 1
+    told.tell(m.Resized(3))
+    assert told.states().count("running") == 3
+    told.tell(m.Resized(1))
+    told.done(0)
+    assert told.states().count("running") == 2
+    told.done(1)
+    assert told.states().count("running") == 1
+    told.done(2)
+    assert told.states().count("running") == 1
+    told.tell(m.Resized(0))  # a cluster without workers for the moment: one at a time waits for some
+    told.done(3)
+    told.done(4)
+    told.done(5)
+    assert told.states() == ["done"] * 6
+
+
+def test_a_task_that_takes_the_slots_of_all_takes_those_there_are() -> None:
+    """When there are fewer, it still fits."""
+    told = Told(*[attrs.evolve(plan(), task="quick") for _ in range(2)], slots=4)
+    told.tell(m.Paced("quick", 10, alone=True))
+    told.tell(m.Resized(2))
+    told.missed(0, 1)
+    assert told.states() == ["running"] * 2
