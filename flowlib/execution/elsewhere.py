@@ -15,7 +15,7 @@ import os
 import pickle
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
 
 from flowlib.errors import ClusterTrouble, TaskTimedOut
@@ -23,11 +23,11 @@ from flowlib.execution.base import Batch, Call, Job, Outcome
 from flowlib.execution.cluster import Cluster, WorkerLost, as_trouble, too_large, wishes_of
 from flowlib.execution.errands import cannot_get_there, cap_of, died, too_much
 from flowlib.execution.onsite import MOST_BYTES, Order, Reply, Token
+from flowlib.execution.outbox import FarOutbox
 from flowlib.execution.parcel import Packer
-from flowlib.execution.threads import outcomes_of
 from flowlib.execution.wire import Terms, Wants
 from flowlib.execution.worker import Worker
-from flowlib.ids import Key, NodeId
+from flowlib.ids import NodeId
 
 MOST_LOST = 3
 """How many workers may be lost with one job before it is to blame."""
@@ -36,7 +36,7 @@ _MOST_TIMES = 5
 """How often one job is packed anew because something was missing."""
 
 
-class ElsewhereExecutor:
+class ElsewhereExecutor(FarOutbox):
     """One run's door to a cluster.
 
     Args:
@@ -48,8 +48,6 @@ class ElsewhereExecutor:
         token: What shows a worker whether it sees the run's cache directory.
         environ: This program's environment, for workers that have another one.
     """
-
-    makes_calls_here = False
 
     def __init__(
         self,
@@ -94,38 +92,6 @@ class ElsewhereExecutor:
                 self.outbox.put(call)
         self._waiting.append(batch)
         self._hand_out()
-
-    def perform_batch(self, batch: Batch) -> None:
-        """Make the calls of a batch one after the other; they are in its `done` then."""
-        raise NotImplementedError("calls are made in other processes: see makes_calls_here")
-
-    def collect(self, timeout_s: float | None) -> list[Outcome]:
-        """Return the outcomes that are there, waiting for the first; empty after `timeout_s` or a `wake`."""
-        while True:
-            try:
-                first = self.outbox.get(timeout=timeout_s)
-            except Empty:
-                return []
-            found = outcomes_of(first) + self.take_ended()
-            if found or first is None:
-                return found
-
-    def take_ended(self) -> list[Outcome]:
-        """Return the outcomes that are there."""
-        outcomes: list[Outcome] = []
-        try:
-            while True:
-                outcomes += outcomes_of(self.outbox.get_nowait())
-        except Empty:
-            return outcomes
-
-    def take_over(self, key: Key) -> bool:
-        """Return False: the calling thread performs no jobs."""
-        return False
-
-    def help_out(self) -> bool:
-        """Return False: no job of this executor waits for a thread of the run."""
-        return False
 
     def kill(self, node: NodeId, error: BaseException) -> bool:
         """End the job of a node; its outcome has this error. The worker's child process is ended within seconds."""

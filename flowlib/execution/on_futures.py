@@ -15,7 +15,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextvars import copy_context
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from types import ModuleType
 from typing import Any
 
@@ -23,9 +23,9 @@ from flowlib.errors import ClusterTrouble, error_text
 from flowlib.execution.base import Batch, Call, Job, Outcome
 from flowlib.execution.cluster import Told
 from flowlib.execution.onsite import Order, Reply, refusal, told_in_size
+from flowlib.execution.outbox import Outbox
 from flowlib.execution.quick import Unbegun, perform_batch
 from flowlib.execution.remote import Remote
-from flowlib.execution.threads import outcomes_of
 from flowlib.execution.worker import Worker
 from flowlib.ids import Key, NodeId
 
@@ -35,7 +35,7 @@ def is_threads(executor: object) -> bool:
     return isinstance(executor, ThreadPoolExecutor) and "Interpreter" not in type(executor).__name__
 
 
-class FutureThreads:
+class FutureThreads(Outbox):
     """One run's door to a pool of threads of the user's.
 
     Args:
@@ -82,30 +82,9 @@ class FutureThreads:
         self._unbegun.discard(batch)
         self.outbox.put(batch)
 
-    def collect(self, timeout_s: float | None) -> list[Outcome]:
-        """Return the outcomes that are there, waiting for the first; empty after `timeout_s` or a `wake`."""
-        try:
-            first = self.outbox.get(timeout=timeout_s)
-        except Empty:
-            return []
-        return outcomes_of(first) + self.take_ended()
-
-    def take_ended(self) -> list[Outcome]:
-        """Return the outcomes that are there."""
-        outcomes: list[Outcome] = []
-        try:
-            while True:
-                outcomes += outcomes_of(self.outbox.get_nowait())
-        except Empty:
-            return outcomes
-
     def take_over(self, key: Key) -> bool:
         """Perform a call with this key that no thread has begun, in the calling thread."""
         return self._unbegun.take_over(key)
-
-    def help_out(self) -> bool:
-        """Return False: no job of this executor waits for a thread of the run."""
-        return False
 
     def kill(self, node: NodeId, error: BaseException) -> bool:
         """Return False: what runs in this process cannot be ended from outside."""

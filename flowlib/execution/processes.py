@@ -11,25 +11,25 @@ calls that had not begun are queued again.
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
 
 import attrs
 
 from flowlib.execution.base import Batch, Call, Job, Outcome
 from flowlib.execution.errands import BatchErrand, JobErrand
+from flowlib.execution.outbox import FarOutbox
 from flowlib.execution.parcel import Packer, Parcel
 from flowlib.execution.pool import Pool
 from flowlib.execution.spill import SpillDirectory, spill_directory
-from flowlib.execution.threads import outcomes_of
 from flowlib.execution.warm import shared_pool
 from flowlib.execution.wire import Terms
 from flowlib.execution.worker import Worker
 from flowlib.execution.workers import Errand
-from flowlib.ids import Key, NodeId
+from flowlib.ids import NodeId
 
 
-class ProcessExecutor:
+class ProcessExecutor(FarOutbox):
     """One run's door to the worker processes.
 
     Args:
@@ -41,8 +41,6 @@ class ProcessExecutor:
         pool: The processes; those of this program unless given.
         on_wait: Told of each wait inside a task, with the task's name; returns the error of one that would be for ever.
     """
-
-    makes_calls_here = False
 
     def __init__(
         self,
@@ -89,38 +87,6 @@ class ProcessExecutor:
                     self.outbox.put(call)
         if batch.waiting:
             self.processes.put(BatchErrand(self, batch, n_times))
-
-    def perform_batch(self, batch: Batch) -> None:
-        """Make the calls of a batch one after the other; they are in its `done` then."""
-        raise NotImplementedError("calls are made in other processes: see makes_calls_here")
-
-    def collect(self, timeout_s: float | None) -> list[Outcome]:
-        """Return the outcomes that are there, waiting for the first; empty after `timeout_s` or a `wake`."""
-        while True:
-            try:
-                first = self.outbox.get(timeout=timeout_s)
-            except Empty:
-                return []
-            found = outcomes_of(first) + self.take_ended()
-            if found or first is None:
-                return found
-
-    def take_ended(self) -> list[Outcome]:
-        """Return the outcomes that are there."""
-        outcomes: list[Outcome] = []
-        try:
-            while True:
-                outcomes += outcomes_of(self.outbox.get_nowait())
-        except Empty:
-            return outcomes
-
-    def take_over(self, key: Key) -> bool:
-        """Return False: the calling thread performs no jobs."""
-        return False
-
-    def help_out(self) -> bool:
-        """Return False: the calling thread performs no jobs."""
-        return False
 
     def kill(self, node: NodeId, error: BaseException) -> bool:
         """End the job of a node now, with its process and all children of that; its outcome has this error."""

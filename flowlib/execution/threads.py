@@ -17,6 +17,7 @@ from contextvars import copy_context
 from queue import Empty, SimpleQueue
 
 from flowlib.execution.base import Batch, Ended, Job, Outcome
+from flowlib.execution.outbox import Outbox, outcomes_of
 from flowlib.execution.quick import PATIENCE_S, Unbegun, perform_batch
 from flowlib.execution.worker import Worker, perform_in
 from flowlib.ids import Key, NodeId
@@ -90,7 +91,7 @@ class ThreadPool:
             del job, executor
 
 
-class ThreadExecutor:
+class ThreadExecutor(Outbox):
     """One run's door to a pool of threads.
 
     Args:
@@ -156,15 +157,6 @@ class ThreadExecutor:
             return []
         return outcomes_of(first) + self.take_ended()
 
-    def take_ended(self) -> list[Outcome]:
-        """Return the outcomes that are there."""
-        outcomes: list[Outcome] = []
-        try:
-            while True:
-                outcomes += outcomes_of(self.outbox.get_nowait())
-        except Empty:
-            return outcomes
-
     def take_over(self, key: Key) -> bool:
         """Perform a queued job with this key, whichever run it belongs to; only a run on a pool thread has to."""
         if not self._is_inner:
@@ -201,13 +193,6 @@ class ThreadExecutor:
         job, executor = found
         executor.perform(job, until)
         return True
-
-
-def outcomes_of(ended: Outcome | Ended | None) -> list[Outcome]:
-    """Return the outcomes in something that came out of an outbox."""
-    if ended is None:
-        return []
-    return [ended] if isinstance(ended, Outcome) else ended.take_done()
 
 
 def _holds_something(work: Job | Batch) -> bool:

@@ -131,6 +131,13 @@ class Consequences:
             self._undecided.add(node)
             self._decide.append(node)
 
+    def _wait_for_no_one(self, node: NodeId) -> None:
+        """Forget that a node was to be told of inputs that are made again: it followed them, and will be told anew."""
+        for dependency in self._table.dependencies[node]:
+            if dependency in self._waiters:
+                told = [waiter for waiter in self._waiters[dependency] if waiter[0] != node]
+                self._waiters[dependency] = told
+
     def _await_inputs(self, node: NodeId) -> None:
         """Count what a waiting node lacks, from what has become of its inputs so far."""
         table = self._table

@@ -254,6 +254,7 @@ class Scheduler(Consequences):
         """Take the slot back from a node that ran, unless its job keeps it."""
         if before != "running":
             self._forget_wait(node)
+            self._queue.wake_all()  # it may have been in the way of others that want the same
         elif keeps_slot:
             self._queue.keep(node)
         else:
@@ -300,6 +301,7 @@ class Scheduler(Consequences):
         for node in fact.nodes:
             self._move(node, "returned")
             self._queue.release(node)
+            self._wait_for_no_one(node)
             self._await_inputs(node)
 
     def _lost(self, fact: Lost) -> None:

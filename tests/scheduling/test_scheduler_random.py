@@ -527,6 +527,15 @@ def test_any_graph_without_anything_to_decide_comes_to_an_end(seed: int, n_nodes
     world.check_end()
 
 
+def test_a_node_that_comes_back_twice_waits_for_all_its_inputs() -> None:
+    """It followed an input that was made again, came back, and followed it once more: told once, it would start too early."""
+    world = World(Random(6801), n_nodes=22, trouble=True, decides=False)
+
+    world.run()
+
+    world.check_end()
+
+
 @pytest.mark.slow
 def test_ten_thousand_graphs_come_to_an_end() -> None:
     """The same again, often enough to meet what is rare."""
