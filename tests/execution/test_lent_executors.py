@@ -137,6 +137,28 @@ def test_every_call_begins_before_it_ends(executor: Any) -> None:
     assert kinds == ["NodeStarted", "NodeFinished"] * 3
 
 
+@pytest.mark.parametrize(
+    "name", marked(["inline", "threads", "processes", "pool of threads", "pool of processes", *CLUSTERS])
+)
+def test_a_limit_holds_wherever_the_points_run(name: str, tmp_path: Path) -> None:
+    """Two desks are enough for a fan-out with a limit of two: whoever comes to work finds one of them free."""
+
+    @fl.task
+    def work(room: str, x: int) -> int:
+        for desk in range(2):
+            try:
+                os.mkdir(f"{room}/{desk}")
+            except FileExistsError:
+                continue
+            os.rmdir(f"{room}/{desk}")
+            return desk
+        raise AssertionError("three at work")
+
+    points = fl.fan_out(work, str(tmp_path), over=fl.grid(x=range(20)), limit=2)
+    where = name if name in ("inline", "threads", "processes") else lent(name)
+    assert len(run(points, where).good) == 20
+
+
 def test_a_failed_call_is_tried_again(executor: Any, tmp_path: Path) -> None:
     """Each attempt gets its arguments as they were."""
 
