@@ -5,7 +5,9 @@ work that has come in. A worker has one errand at a time; who has none gets the 
 errand, and another takes its place. What the user's classes do when they are packed and unpacked happens elsewhere, in the
 threads of the runs, so nothing can keep this thread from answering.
 
-Rules: no socket of this side ever blocks. `_lock` is held for moments only, and never while an errand is told anything.
+Rules: this thread never waits for one socket. Those of the workers do not block; that of the nursery does when it is
+written to, by any thread and under the lock, and is read with a flag that says not to wait: a mode of the socket would be
+every thread's. `_lock` is held for moments only, and never while an errand is told anything.
 """
 
 import collections
@@ -150,7 +152,6 @@ class Pool:
             start_new_session=True,
         )
         theirs.close()
-        ours.setblocking(False)
         self._wake_in, self._wake_out = os.pipe()
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
@@ -163,20 +164,17 @@ class Pool:
         threading.Thread(target=self._serve, args=(self._selector,), name="flowlib-pool", daemon=True).start()
 
     def _tell(self, line: str, descriptors: Sequence[int] = ()) -> None:
-        if self._control is None:
-            return
-        try:
-            self._control.setblocking(True)  # the nursery runs nobody's code: it always reads
-            data = line.encode("utf-8", "surrogateescape") + b"\n"
-            if descriptors:
-                socket.send_fds(self._control, [data], list(descriptors))
-            else:
-                self._control.sendall(data)
-        except OSError:
-            self._is_lost = True
-        finally:
-            with contextlib.suppress(OSError):
-                self._control.setblocking(False)
+        data = line.encode("utf-8", "surrogateescape") + b"\n"
+        with self._lock:
+            if self._control is None:
+                return
+            try:  # it may block: the nursery runs nobody's code, so it always reads
+                if descriptors:
+                    socket.send_fds(self._control, [data], list(descriptors))
+                else:
+                    self._control.sendall(data)
+            except OSError:
+                self._is_lost = True
 
     def _make_worker(self) -> None:
         ours, theirs = socket.socketpair()
@@ -198,7 +196,7 @@ class Pool:
         return place
 
     def _wake(self) -> None:
-        with contextlib.suppress(OSError):  # full: it is awake
+        with self._lock, contextlib.suppress(OSError):  # full: it is awake
             os.write(self._wake_out, b"x")
 
     # ---- the thread
@@ -270,7 +268,9 @@ class Pool:
                 idle.errand = errand
             message = errand.message(idle.known, idle.name)
             if message is None:
-                idle.errand = None
+                with self._lock:
+                    idle.errand = None
+                    self._retire(idle)
                 continue
             body, is_batch = message
             idle.put(body, is_batch=is_batch)
@@ -318,7 +318,7 @@ class Pool:
         assert self._control is not None
         while True:
             try:
-                data = self._control.recv(65536)
+                data = self._control.recv(65536, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 break
             except OSError:

@@ -1,5 +1,6 @@
 """What runs in a process is what would have run here: same code, same values, same errors; and it can be ended."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from flowlib.execution import errands
 from flowlib.execution.base import Job
 from flowlib.execution.processes import ProcessExecutor
 from flowlib.execution.proctree import family
+from flowlib.execution.warm import shared_pool
 from flowlib.execution.wire import Terms
 from flowlib.execution.worker import Worker
 from flowlib.hashing.identity import Identity
@@ -706,6 +708,32 @@ def test_runs_from_many_threads_at_once() -> None:
     for thread in threads:
         thread.join(60)
     assert found == {number: [2 * (number * 10 + x) for x in range(5)] for number in range(8)}
+
+
+def test_the_pool_listens_while_it_is_talked_to() -> None:
+    """Threads that tell the nursery things do not make the thread of the pool wait for an answer nobody gives."""
+    pool, is_over = shared_pool(), threading.Event()
+
+    def talk() -> None:
+        while not is_over.is_set():
+            pool.mind("/nowhere")
+            pool.mind("/nowhere", is_removed=True)
+
+    def begin() -> None:
+        for number in range(20):
+            found.append(run([fl.task(abs)(-number), fl.task(abs)(number)], cache=False))
+            for pid in pool.pids:  # the death of a worker is news from the nursery
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    found: list[list[int]] = []
+    talker, runner = threading.Thread(target=talk), threading.Thread(target=begin, daemon=True)
+    talker.start()
+    runner.start()
+    runner.join(60)
+    is_over.set()
+    talker.join()
+    assert found == [[number, number] for number in range(20)]
 
 
 def test_a_forked_child_begins_a_pool_of_its_own(tmp_path: Path) -> None:
