@@ -15,6 +15,13 @@ settings.register_profile("explore", deadline=None, print_blob=True, suppress_he
 settings.load_profile("explore" if os.environ.get("FLOWLIB_TEST_SEED") == "random" else "fixed")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the long programmes the time they take."""
+    for item in items:
+        if item.get_closest_marker("slow") or item.get_closest_marker("oracle"):
+            item.add_marker(pytest.mark.timeout(3600))
+
+
 @pytest.fixture(autouse=True)
 def isolated(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch

@@ -345,4 +345,4 @@ def _death_of(call: Job | Call, reply: Reply) -> BaseException | None:
         return TaskTimedOut(task=call.task.name, limit="run", limit_s=_limit_s(call) or 0.0)
     if reply.held_bytes:
         return too_much(call, reply.held_bytes)
-    return None if reply.death is None or reply.death.is_ours else died(call, reply.death)
+    return None if reply.death is None or reply.death.is_blameless else died(call, reply.death)

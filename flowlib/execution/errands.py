@@ -22,7 +22,7 @@ from flowlib.execution.workers import Death, Errand
 from flowlib.ids import NodeId
 
 _MOST_TIMES = 5
-"""How often one job is packed anew because something was missing, or because its worker was ended with the nursery."""
+"""How often one job is packed anew because something was missing, or because its worker died without being to blame."""
 
 
 class Door(Protocol):
@@ -116,7 +116,7 @@ class JobErrand:
     def died(self, death: Death, journal: int) -> None:
         """End the job with its worker, unless that died for another reason."""
         _forget(self.executor, self.job, self._waits)
-        if self._error is None and death.is_ours and self.n_times < _MOST_TIMES:
+        if self._error is None and death.is_blameless and self.n_times < _MOST_TIMES:
             self.n_times += 1
             self.executor.queue(self)
             return
@@ -249,7 +249,8 @@ class BatchErrand:
         if ended:
             self.executor.outbox.put(_Answer(lambda: self._unpack(ended, answers)))
         innocents: list[Call] = []
-        is_charged = death.is_ours
+        n_times = 0 if ended or self._errors else self.n_times + 1
+        is_charged = death.is_blameless and n_times < _MOST_TIMES
         for call in left:
             error = self._errors.get(call.node)
             if error is None and not is_charged:
@@ -260,7 +261,7 @@ class BatchErrand:
                 call.error, call.peak_bytes = error, death.peak_bytes
                 self.executor.outbox.put(call)
         if innocents:
-            self.executor.queue(BatchErrand(self.executor, Batch(list(innocents))))
+            self.executor.queue(BatchErrand(self.executor, Batch(list(innocents)), n_times))
 
     def _unpack(self, calls: list[Call], answers: list[bytes]) -> list[Outcome]:
         packer = self.executor.packer

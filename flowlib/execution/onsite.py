@@ -238,7 +238,7 @@ def _get(queue: "SimpleQueue[Any]", limit_s: float = math.inf) -> Any:
     return None
 
 
-_ENDED = Death(signal_number=15, exit_code=None, peak_bytes=0, is_ours=True)
+_ENDED = Death(signal_number=15, exit_code=None, peak_bytes=0, is_blameless=True)
 _visits: dict[str, _Visit] = {}
 """What is being done in this process, by ticket."""
 _ended: deque[str] = deque(maxlen=_MOST_ENDED)

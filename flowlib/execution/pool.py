@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from flowlib.clock import SystemClock
 from flowlib.execution.proctree import Process, end_family, family, processes
+from flowlib.execution.serving import has_begun
 from flowlib.execution.workers import Death, Errand, WorkerProcess, nameless_file
 
 GRACE_S = 0.5
@@ -349,7 +350,7 @@ class Pool:
             signal_number=-status if status < 0 else 0,
             exit_code=status if status >= 0 else None,
             peak_bytes=peak_bytes,
-            is_ours=worker.is_ending,
+            is_blameless=worker.is_ending or not has_begun(worker.journal),
         )
         self._remove(worker, death)
 
@@ -369,7 +370,7 @@ class Pool:
                 end_family(worker.pid)
             worker.receive()
             self._take_answers(worker)
-            self._remove(worker, Death(signal_number=9, exit_code=None, peak_bytes=0, is_ours=True))
+            self._remove(worker, Death(signal_number=9, exit_code=None, peak_bytes=0, is_blameless=True))
         with self._lock:
             self._let_go()
             if self._limits:

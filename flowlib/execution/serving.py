@@ -3,7 +3,9 @@
 A message is its length (8 bytes) and its bytes. The top bit of the length marks a batch on the way in, and on the way out
 a note: something inside the task waits, or waits no more. The parcels of a batch are quick calls; the
 answer to each goes into a journal, a file that lives on when the process does not. So it can be told which of them have
-ended and which one was running when it died. When all are done, an empty answer says so.
+ended and which one was running when it died. When all are done, an empty answer says so. Whoever sends a message empties
+the journal first, and a worker's first byte in it says that it has begun: one that died before it took what it was sent
+leaves nothing that could be read as an answer, and has nobody to blame.
 """
 
 import contextlib
@@ -18,6 +20,7 @@ from flowlib.execution.remote import Remote
 
 LENGTH = struct.Struct("<Q")
 BATCH = NOTE = 1 << 63
+_BEGUN = b"b"
 
 
 def serve(work: socket.socket, journal: int, name: str) -> None:
@@ -37,6 +40,7 @@ def serve(work: socket.socket, journal: int, name: str) -> None:
         if taken is None:
             return
         message, is_batch = taken
+        os.pwrite(journal, _BEGUN, 0)
         with contextlib.suppress(OSError):  # nobody wants the answer any more; the next read says so
             if is_batch:
                 _perform_batch(remote, message, journal)
@@ -48,8 +52,7 @@ def serve(work: socket.socket, journal: int, name: str) -> None:
 
 
 def _perform_batch(remote: Remote, message: bytes, journal: int) -> None:
-    at = 0
-    os.ftruncate(journal, 0)
+    at = len(_BEGUN)
 
     def note(answer: bytes) -> None:
         nonlocal at
@@ -87,11 +90,16 @@ def _send(work: socket.socket, answer: bytes, mark: int = 0) -> None:
     work.sendall(LENGTH.pack(len(answer) | mark) + answer)
 
 
+def has_begun(journal: int) -> bool:
+    """Whether a worker had taken the message that its journal was emptied for."""
+    return os.fstat(journal).st_size > 0
+
+
 def answers_in(journal: int) -> list[bytes]:
     """Return the answers that are whole in a journal, oldest first."""
     answers: list[bytes] = []
     data = memoryview(os.pread(journal, os.fstat(journal).st_size, 0))
-    at = 0
+    at = len(_BEGUN)
     while at + LENGTH.size <= len(data):
         (length,) = LENGTH.unpack_from(data, at)
         at += LENGTH.size

@@ -22,8 +22,8 @@ class Death:
     signal_number: int
     exit_code: int | None
     peak_bytes: int
-    is_ours: bool = False
-    """Whether it was ended on purpose, or with the nursery: nobody is to blame."""
+    is_blameless: bool = False
+    """Whether no task is to blame: it was ended on purpose, or with the nursery, or had not begun what it was given."""
 
 
 class Errand(Protocol):
@@ -76,7 +76,11 @@ class WorkerProcess:
     is_old: bool = False
 
     def put(self, body: bytes, *, is_batch: bool) -> None:
-        """Send a message, or as much of it as the socket takes."""
+        """Send a message, or as much of it as the socket takes.
+
+        The journal is emptied first: what it says from now on is about this message.
+        """
+        os.ftruncate(self.journal, 0)
         self.outgoing.append(memoryview(LENGTH.pack(len(body) | (BATCH if is_batch else 0)) + body))
         self.send()
 

@@ -13,6 +13,7 @@ import pytest
 
 import flowlib as fl
 from flowlib.errors import WorkerDied
+from flowlib.execution import pool
 from flowlib.execution.proctree import family
 from flowlib.execution.warm import shared_pool
 from flowlib.history.query import list_runs, summarize_run
@@ -43,6 +44,11 @@ def wait_for(condition: Any, what: str) -> Any:
 def pids_in(path: Path) -> list[int]:
     text = path.read_text() if path.exists() else ""
     return [int(word) for word in text.split()] if text.endswith("\n") else []
+
+
+def is_at_work() -> bool:
+    """Whether a worker has been given something."""
+    return any(worker.errand is not None for worker in shared_pool()._workers.values())
 
 
 def die(how: str) -> None:
@@ -92,6 +98,25 @@ def test_innocents_in_a_batch_are_made_in_another_process(tmp_path: Path) -> Non
     assert [x for x, value in enumerate(values) if value != x] == [150]
     assert values[150].error_type == "WorkerDied"
     assert sorted(map(int, made.read_text().split())) == [x for x in range(300) if x != 150]
+
+
+def test_a_worker_that_died_before_it_began_answers_nothing_and_blames_nobody() -> None:
+    """Ended with work in its socket that it has not read: that is done by another worker, and nothing older is taken for it."""
+    task = fl.task(abs)
+    assert run([task(-1), task(-2)], workers=1) == [1, 2]
+    (pid,) = shared_pool().pids
+    os.kill(pid, signal.SIGSTOP)
+    running = fl.start([task(-3), task(-4)], executor="processes", cache=False, workers=1)
+    wait_for(is_at_work, "the run has work for the worker")
+    os.kill(pid, signal.SIGKILL)
+    assert running.result(PATIENCE_S) == [3, 4]
+
+
+def test_workers_that_always_die_before_they_begin_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not tried for ever."""
+    monkeypatch.setattr(pool, "has_begun", lambda journal: False)
+    with pytest.raises(WorkerDied):
+        run([fl.task(die)("SIGKILL")])
 
 
 def test_the_pool_heals() -> None:
