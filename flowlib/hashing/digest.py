@@ -52,13 +52,24 @@ def digest_of_sha256(hex_digest: str, size: int) -> Digest:
     return Digest(f"sha256-{hex_digest}-{size}")
 
 
+def fast_hasher() -> xxhash.xxh3_128:
+    """Return what `fast_hash` feeds its pieces to.
+
+    >>> hasher = fast_hasher()
+    >>> hasher.update(b"abc")
+    >>> hasher.digest() == fast_hash([b"abc"])
+    True
+    """
+    return xxhash.xxh3_128()
+
+
 def fast_hash(pieces: Iterable[bytes | bytearray | memoryview]) -> bytes:
     """Hash pieces of inert data as if they were one buffer: 16 bytes of XXH3-128.
 
     >>> fast_hash([b"ab", b"c"]) == fast_hash([b"abc"])
     True
     """
-    hasher = xxhash.xxh3_128()
+    hasher = fast_hasher()
     for piece in pieces:
         hasher.update(piece)
     return hasher.digest()
@@ -79,7 +90,7 @@ class StreamHasher:
         self._inert = inert
         self._held = bytearray()
         self._size = 0
-        self._large = xxhash.xxh3_128()
+        self._large = fast_hasher()
         self._small = hashlib.sha256()
 
     def update(self, data: bytes | bytearray | memoryview) -> None:

@@ -143,9 +143,12 @@ class Walk:
         """Encode pieces of a buffer of `size` bytes as `buffer` would encode their join."""
         if size < LARGE_BYTES:
             return head + count(size) + b"".join(pieces)
-        hashed = fast_hash(pieces)  # first: the pieces may turn out to be none, and raise
+        return self.hashed(head, size, fast_hash(pieces))
+
+    def hashed(self, head: bytes, size: int, digest: bytes) -> bytes:
+        """Encode a large buffer of `size` bytes, whose XXH3-128 is known, as `buffer` would encode it."""
         self.extra += size
-        return b"L" + head + count(size) + hashed
+        return b"L" + head + count(size) + digest
 
 
 Encoder = Callable[[Any, Walk], bytes | Node]

@@ -29,6 +29,7 @@ from flowlib.hashing.canonical import digest_value
 from flowlib.hashing.cycles import components
 from flowlib.hashing.digest import is_digest, size_bytes
 from flowlib.hashing.encoding import MAX_SIZE, Walk, count
+from flowlib.hashing.floats import LONG, hash_floats
 from flowlib.hashing.lanes import LANE_LENGTH
 
 GOLDEN = Path(__file__).with_name("golden_digests.json")
@@ -385,7 +386,7 @@ def test_the_quick_way_to_pack_writes_what_the_slow_way_writes(
 ) -> None:
     """If a Python should write other records, the digests stay."""
     quick = digest_value(values)
-    monkeypatch.setattr(lanes, "_marshalled", lambda values: None)
+    monkeypatch.setattr(lanes, "_QUICK", {})
 
     assert digest_value(values) == quick
 
@@ -393,21 +394,41 @@ def test_the_quick_way_to_pack_writes_what_the_slow_way_writes(
 ODD_NAN = struct.unpack("<d", b"\1\0\0\0\0\0\xf0\xff")[0]
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 20, 4096])
+@pytest.mark.parametrize("n", [20, 1000, LONG, LONG + 616, LONG + 617, LONG + 618, LONG + 5000])
 @pytest.mark.parametrize("kind", [list, tuple])
-@pytest.mark.parametrize("odd", [float("nan"), ODD_NAN, float("-inf"), 1.7e308, 0.5])
-def test_where_floats_are_sliced_does_not_matter(
-    chunk: int, kind: type, odd: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every NaN is the one NaN in whatever slice it stands, and infinities and large numbers stay what they are."""
-    values = [0.5 * i for i in range(20)]
-    values[13] = odd
-    monkeypatch.setattr(lanes, "_marshalled", lambda values: None)
-    slow = digest_value(kind(values))
-    monkeypatch.undo()
-    monkeypatch.setattr(lanes, "_CHUNK", chunk)
+def test_floats_in_any_number_are_what_the_slow_way_says(n: int, kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every NaN is the one NaN wherever it stands, and infinities and large numbers stay what they are."""
+    plain = [0.5 * i for i in range(n)]
+    odd = list(plain)
+    for place in (0, 7, n // 2, n - 1):
+        odd[place] = ODD_NAN
+    nan = [value if value == value else float("nan") for value in odd]
+    huge = [*plain[:-3], float("inf"), float("-inf"), 1.7e308]
+    quick = [digest_value(kind(values)) for values in (plain, odd, nan, huge)]
+    monkeypatch.setattr(lanes, "_QUICK", {})
 
-    assert digest_value(kind(values)) == slow
+    assert [digest_value(kind(values)) for values in (plain, odd, nan, huge)] == quick
+    assert quick[1] == quick[2]
+    assert len(set(quick)) == 3
+
+
+class Loud:
+    """Cries when it is pickled."""
+
+    def __reduce__(self) -> Any:
+        raise AssertionError("code of an item ran")
+
+
+@pytest.mark.parametrize(
+    "intruder", [Loud(), Loud, 1, "1234567", b"1234567", [], {1, 2}, "x" * 100_000, np.float64(0.5)]
+)
+@pytest.mark.parametrize("place", [1, 999, 1000, 1001, LONG - 2])
+def test_long_lists_with_anything_else_among_floats_are_no_floats(intruder: Any, place: int) -> None:
+    """It is found wherever it stands and however many bytes it takes, and none of its code runs."""
+    values: list[Any] = [0.5] * LONG
+    assert hash_floats(values) is not None
+    values[place] = intruder
+    assert hash_floats(values) is None
 
 
 @pytest.mark.parametrize("intruder", [1, True, np.float32(1), memoryview(b"12345678"), "1"])
@@ -415,12 +436,12 @@ def test_an_intruder_in_a_late_slice_is_seen_and_leaves_no_trace(
     intruder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slices before it were hashed as floats already; nothing of that is in the digest, nor in its size."""
-    values = [1.0] * 10_000
+    values = [1.0] * 20_000
     values[-2] = intruder
     mixed = digest_value(values)
 
-    assert mixed != digest_value([1.0] * 10_000)
-    monkeypatch.setattr(lanes, "_marshalled", lambda values: None)
+    assert mixed != digest_value([1.0] * 20_000)
+    monkeypatch.setattr(lanes, "_QUICK", {})
     assert digest_value(values) == mixed
 
 
