@@ -34,7 +34,8 @@ class Loop:
     """The thread that a run's engine works in, and how to make it commit what has ended.
 
     A run inside a task that is performed in that very thread holds the engine up. It must not wait for leases that the
-    engine keeps until its next commit.
+    engine keeps until its next commit, nor for what jobs hold that have ended and which the engine has not heard of. The
+    task may belong to any run: a thread that waits helps others out. So what a thread holds up is what has begun in it.
 
     Args:
         outer: The loop of the run this one is inside of.
@@ -48,6 +49,12 @@ class Loop:
     def begin(self, catch_up: Callable[[], None]) -> None:
         """Say that the engine works in the calling thread."""
         self._thread, self._catch_up = threading.get_ident(), catch_up
+        _begun_here().append(self)
+
+    def end(self) -> None:
+        """Say that the engine works no more."""
+        if self in _begun_here():
+            _begun_here().remove(self)
 
     @property
     def holds_up_all(self) -> bool:
@@ -59,11 +66,18 @@ class Loop:
 
     def catch_up_held_up(self) -> None:
         """Take and commit what has ended, for every engine that the calling thread holds up."""
-        loop = self._outer
-        while loop is not None:
-            if loop._thread == threading.get_ident():
+        for loop in tuple(_begun_here()):
+            if loop is not self:
                 loop._catch_up()
-            loop = loop._outer
+
+
+_here = threading.local()
+
+
+def _begun_here() -> list[Loop]:
+    """Return the loops of the engines that work in the calling thread, each inside a task of the one before it."""
+    loops: list[Loop] = _here.__dict__.setdefault("loops", [])
+    return loops
 
 
 @attrs.frozen(kw_only=True)

@@ -87,6 +87,7 @@ class Engine(Settling):
 
     def close(self) -> None:
         """Commit what is finished, give every lease back, and tell what never came to an end. Never waits for jobs."""
+        self._context.loop.end()
         self._batches.take_back()
         self._end_jobs()
         try:
@@ -155,7 +156,7 @@ class Engine(Settling):
         self._ledger.commit_in_time()
         self._context.write_log_in_time()
         unblocked = self._blocked.poll()
-        if self._blocked:
+        if self._blocked or self.scheduler.has_parked:
             self._context.loop.catch_up_held_up()
         return facts + self._resume() + [m.Unblocked(number) for number in unblocked]
 

@@ -8,11 +8,12 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import flowlib as fl
 from flowlib.clock import FrozenClock
+from flowlib.engine.context import Loop
 from flowlib.engine.run import execute, options_from
 from flowlib.events import Event, NodeFinished, NodeStarted
 from flowlib.testing import EventLog
@@ -324,8 +325,30 @@ def test_two_pools_held_crosswise_are_no_trap(workers: int) -> None:
     assert run(nodes, workers=workers) == [3 * x + 3 for x in range(5) for _ in range(2)]
 
 
+def test_what_a_thread_holds_up_is_what_has_begun_in_it() -> None:
+    """Also if it is not around the run that looks: a thread that waits helps with the tasks of other runs."""
+    seen: list[str] = []
+    first, stranger, elsewhere = Loop(), Loop(), Loop()
+    first.begin(lambda: seen.append("first"))
+    other = threading.Thread(target=elsewhere.begin, args=(lambda: seen.append("elsewhere"),))
+    other.start()
+    other.join()
+    stranger.begin(lambda: seen.append("stranger"))
+    try:
+        stranger.catch_up_held_up()
+        assert seen == ["first"]
+    finally:
+        stranger.end()
+        first.end()
+    stranger.catch_up_held_up()
+    assert seen == ["first"]
+
+
 @settings(max_examples=25)
 @given(seed=st.integers(0, 2**32))
+@example(
+    seed=7532
+)  # stood still once in fifty times when threads did not catch up for the runs whose tasks they had taken
 def test_limits_hold_over_runs_inside_tasks(seed: int) -> None:
     """Random tasks in random pools, three deep, from sweeps with limits: counters of who is at work say so."""
     dice, recorder = Random(seed), Recorder()
