@@ -5,6 +5,7 @@ Invariant: a lease is given back only after the entry it protects has been commi
 
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
 
 from flowlib.clock import Clock
 from flowlib.engine.announce import Announcer
@@ -24,12 +25,21 @@ class Ledger:
     """The keys one run computes: who computes which, under which lease, and what waits to be committed."""
 
     def __init__(
-        self, store: Store | None, clock: Clock, announcer: Announcer, identity: Identity, *, waits: bool = True
+        self,
+        store: Store | None,
+        clock: Clock,
+        announcer: Announcer,
+        identity: Identity,
+        holding_off: Callable[[], AbstractContextManager[None]],
+        *,
+        waits: bool = True,
     ) -> None:
         self._store = store
         self._waits = waits
         """Whether another run that computes a key is waited for. If not, the key is computed twice rather."""
         self._identity = identity
+        self._holding_off = holding_off
+        """Keeps interrupts from tearing what goes to the store."""
         self._clock = clock
         self._announcer = announcer
         self._computing: dict[Key, NodeId] = {}
@@ -102,13 +112,14 @@ class Ledger:
         """Hand entries to the store; their leases go back with the next commit."""
         if self._store is None or not entries:
             return
-        for version in versions:
-            if version is not None and version.digest not in self._texts_kept:
-                self._keep_texts(version, self._store)
-        self._store.put_many(entries)
-        if not self._uncommitted:
-            self._first_at = self._clock.monotonic()
-        self._uncommitted += numbers
+        with self._holding_off():
+            for version in versions:
+                if version is not None and version.digest not in self._texts_kept:
+                    self._keep_texts(version, self._store)
+            self._store.put_many(entries)
+            if not self._uncommitted:
+                self._first_at = self._clock.monotonic()
+            self._uncommitted += numbers
 
     def _keep_texts(self, version: CodeVersion, store: Store) -> None:
         self._texts_kept.add(version.digest)
@@ -141,8 +152,9 @@ class Ledger:
         if self._committing:
             self._end_commit(self._store)
         elif self._uncommitted and self._clock.monotonic() - self._first_at >= FLUSH_S:
-            self._committing, self._uncommitted = self._uncommitted, []
-            self._is_committed = self._store.flush_soon()
+            with self._holding_off():
+                self._committing, self._uncommitted = self._uncommitted, []
+                self._is_committed = self._store.flush_soon()
             self._end_commit(self._store)
 
     def _end_commit(self, store: Store) -> None:
@@ -155,9 +167,10 @@ class Ledger:
         """Commit what is finished, give its leases back, and tell what the store had to say."""
         if self._store is None:
             return
-        self._store.flush()
-        numbers, self._committing, self._uncommitted = self._committing + self._uncommitted, [], []
-        self._release_committed(numbers, self._store)
+        with self._holding_off():
+            self._store.flush()
+            numbers, self._committing, self._uncommitted = self._committing + self._uncommitted, [], []
+            self._release_committed(numbers, self._store)
         self._tell(self._store)
 
     def _release_committed(self, numbers: Iterable[NodeId], store: Store) -> None:

@@ -157,7 +157,7 @@ def _run_inner(engine: Engine, context: RunContext, force: Collection[str]) -> N
                 engine.run()
                 _tell_unforced(engine, context, force)
             finally:
-                with context.stop.closing():
+                with context.stop.holding_off():
                     engine.close()
     finally:
         context.stop.enter_user_code(before)
@@ -178,7 +178,7 @@ def _run_whole(engine: Engine, context: RunContext, force: Collection[str]) -> N
         status = "cancelled"
         raise
     finally:
-        with context.stop.closing():
+        with context.stop.holding_off():
             try:
                 engine.close()
             finally:

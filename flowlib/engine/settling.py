@@ -59,7 +59,14 @@ class Settling:
         self.values = Values(graph, context.store, self.scheduler, frozenset(self.targets), planner.outputs)
         self._announcer = Announcer(graph, context.emitter, context.clock, context.first_id)
         self.recall = Recall(context, planner, self.values, self._announcer)
-        self._ledger = Ledger(context.store, context.clock, self._announcer, context.identity, waits=not context.is_far)
+        self._ledger = Ledger(
+            context.store,
+            context.clock,
+            self._announcer,
+            context.identity,
+            context.stop.holding_off,
+            waits=not context.is_far,
+        )
         self._expansions, self._feeds = Expansions(graph, context), Feeds(graph, caching=context.store is not None)
         self._attempts = Attempts(graph, context.clock, context.chance)
         self._jobs = Jobs(context, graph, planner, self.values, self._feeds, self._expansions, self._attempts)

@@ -3,9 +3,10 @@
 Rules: the first Ctrl-C asks the run to drain (start nothing new, keep what finishes); the second ends it without
 waiting for what runs. The handler only sets a flag and wakes the loop, and the loop raises KeyboardInterrupt between two
 steps, so that no instruction of the engine or the store is ever torn in two: a torn one could leave a lock taken or a
-result behind. Only the user's own code, when it runs in the main thread, has the second Ctrl-C raised inside it. A third
-is raised wherever it strikes, for a step that takes for ever, but not while a run is closed, which takes a moment and
-gives the log its end. Signals reach only the main thread; elsewhere nothing is installed.
+result behind. Only the user's own code, when it runs in the main thread, has the second Ctrl-C raised inside it. A fifth
+is raised wherever it strikes, for a step that takes for ever, but not while results go to the store, nor while a run is
+closed and the log gets its end: that takes a moment, and half of it would lose finished results. Signals reach only the
+main thread; elsewhere nothing is installed.
 
 SIGTERM is taken like Ctrl-C, the first and the second, and ends the program with the code that shells give for it.
 """
@@ -22,6 +23,9 @@ from flowlib.errors import RunStopped
 
 TERMINATED = 128 + signal.SIGTERM
 """What a process exits with that SIGTERM ended."""
+
+_MOST_PATIENT = 4
+"""Interrupts that wait for the end of a step of the engine: somebody in a hurry presses two or three times."""
 
 StopCause = Literal["", "interrupt", "cancel", "deadline", "error"]
 
@@ -50,7 +54,7 @@ class Stop:
         self._n_interrupts = 0
         self.was_terminated = False
         """Whether the last signal was SIGTERM."""
-        self._n_closing = 0
+        self._n_held_off = 0
         self._is_in_user_code = False
         self._wake: Callable[[], None] = lambda: None
 
@@ -71,13 +75,16 @@ class Stop:
         return self._is_ended or is_outer_killed or self._n_interrupts > 1
 
     @contextmanager
-    def closing(self) -> Iterator[None]:
-        """Let no interrupt be raised inside the block."""
-        self._outermost._n_closing += 1
+    def holding_off(self) -> Iterator[None]:
+        """Let no interrupt be raised inside the block. They are raised in the main thread only: others change nothing."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        self._outermost._n_held_off += 1
         try:
             yield
         finally:
-            self._outermost._n_closing -= 1
+            self._outermost._n_held_off -= 1
 
     def enter_user_code(self, is_entered: bool) -> bool:
         """Say whose code the main thread runs from now on; return whose it was. Other threads change nothing."""
@@ -95,7 +102,7 @@ class Stop:
         self._n_interrupts += 1
         self.was_terminated = number == signal.SIGTERM
         self.request("interrupt")
-        if self._n_interrupts > (1 if self._is_in_user_code else 2) and not self._n_closing:
+        if self._n_interrupts > (1 if self._is_in_user_code else _MOST_PATIENT) and not self._n_held_off:
             raise KeyboardInterrupt
 
     def attach(self, wake: Callable[[], None]) -> None:

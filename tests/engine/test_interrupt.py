@@ -133,10 +133,10 @@ def test_ctrl_c_at_every_event(tmp_path: Path, executor: Any) -> None:
 
 
 def test_two_ctrl_c_at_every_event(tmp_path: Path, executor: Any) -> None:
-    """A second one close behind the first ends the run at once, and still nothing is lost."""
+    """A second one close behind the first ends the run at once; and two more, by a hand in a hurry, lose nothing either."""
     for moment in range(1, n_events(tmp_path / "all", executor), 2):
         cache = tmp_path / f"cache{moment}"
-        assert_kept(cache, interrupted(cache, executor, moment, moment + 1, moment + 2))
+        assert_kept(cache, interrupted(cache, executor, moment, moment + 1, moment + 2, moment + 3))
 
 
 def test_ctrl_c_without_a_cache(executor: Any) -> None:
