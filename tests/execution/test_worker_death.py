@@ -104,11 +104,13 @@ def test_a_worker_that_died_before_it_began_answers_nothing_and_blames_nobody() 
     """Ended with work in its socket that it has not read: that is done by another worker, and nothing older is taken for it."""
     task = fl.task(abs)
     assert run([task(-1), task(-2)], workers=1) == [1, 2]
-    (pid,) = shared_pool().pids
-    os.kill(pid, signal.SIGSTOP)
+    pids = shared_pool().pids  # other tests may have left some
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
     running = fl.start([task(-3), task(-4)], executor="processes", cache=False, workers=1)
     wait_for(is_at_work, "the run has work for the worker")
-    os.kill(pid, signal.SIGKILL)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
     assert running.result(PATIENCE_S) == [3, 4]
 
 
