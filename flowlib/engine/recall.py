@@ -44,8 +44,7 @@ class Recall:
         store = self._context.store
         if self._recognition is None or store is None or not self._is_outermost:
             return False
-        hits = self._planner.recognise(targets)
-        entries = None if hits is None else [hit.entry for hit in hits]
+        entries = self._planner.recognise(targets)
         if entries is None or not self._load(targets, entries, store):
             self._recognition.prepare()
             return False
@@ -84,7 +83,8 @@ class Recall:
         if self._recognition is not None and self._is_plain and self._is_outermost and not self._context.stop.cause:
             key_of, outputs = self._values.key_of, self._planner.outputs
             keys = {target: key_of(target) for target in targets}
-            self._recognition.remember({t: (key, outputs[t]) for t, key in keys.items() if key and t in outputs})
+            kept = {t: (key, outputs[t]) for t, key in keys.items() if key and t in outputs}
+            self._recognition.remember(kept)
 
     def close(self) -> None:
         """Set recipes aside once more: another run may have noted some between the first time and the last commit."""

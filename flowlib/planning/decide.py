@@ -6,6 +6,7 @@ below it is still a hit (early cut-off; constructive traces in "Build Systems a 
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 
 import attrs
 
@@ -88,15 +89,16 @@ class Planner:
         self._recent: dict[str, Recent] = {}
         self.recognition = None if store is None else Recognition(graph, store, keys, self._force)
 
-    def recognise(self, targets: Sequence[NodeId]) -> list[Hit] | None:
+    def recognise(self, targets: Sequence[NodeId]) -> list[Entry] | None:
         """Decide all targets by their recipes, before any node is looked at; None if that is not possible.
 
-        Then what is above the targets is `Covered`. Cost: half a microsecond to one for each node, two look-ups.
+        Then each target is a hit, and what is above them is `Covered`. Cost: half a microsecond to one for each node, and
+        two look-ups.
         """
-        entries = None if self.recognition is None else self.recognition.entries(targets)
-        if entries is None:
+        if self.recognition is None:
             return None
-        return [Hit(CallKey(entries[target].key, parts=entries[target].parts), entries[target]) for target in targets]
+        with collector_paused() if len(targets) >= _MANY else nullcontext():
+            return self.recognition.entries(targets)
 
     def decide(self, nodes: Sequence[NodeId]) -> list[Decision]:
         """Decide nodes, in the order given, with one batch of look-ups.

@@ -9,6 +9,7 @@ from flowlib.graph.graph import Graph
 from flowlib.graph.node import site_of
 from flowlib.ids import Key, NodeId
 from flowlib.planning.decide import COVERED, Covered, Decision, Hit, Miss, Planner, Undecided
+from flowlib.planning.key import CallKey
 from flowlib.store.base import TaskStats
 from flowlib.text import format_seconds
 
@@ -152,9 +153,10 @@ def preview(
     """
     decisions: dict[NodeId, Decision] = {}
     computing: dict[Key, NodeId] = {}
-    hits = planner.recognise(targets)
-    if hits is not None:
+    entries = planner.recognise(targets)
+    if entries is not None:
         decisions.update((NodeId(number), COVERED) for number in range(len(graph)))
+        hits = [Hit(CallKey(entry.key, parts=entry.parts), entry) for entry in entries]
         decisions.update(zip(targets, hits, strict=True))
     else:
         for level in _levels(graph):

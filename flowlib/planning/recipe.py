@@ -32,6 +32,7 @@ from flowlib.planning.shared import TaskPart
 
 SCHEME = b"flowlib-recipe-1"
 """Changes with anything that changes a name. Nothing is lost then: targets are recognised again after their next run."""
+_SCHEME_OF_ALL = b"flowlib-recipes-1"
 
 _MARSHAL_VERSION = 2  # unchanged since Python 2.5; each exact type has a mark of its own, and there are no references
 _LONGEST_NAME = 96
@@ -48,30 +49,35 @@ class NoRecipe(Exception):
     """A node has none. Raised and caught inside this module."""
 
 
-def recipes_of(graph: Graph, wanted: Sequence[NodeId], keys: KeyMaker, force: Collection[str]) -> dict[NodeId, str]:
-    """Return the recipes of some nodes, in hex. A node without one is left out.
+class Recipes:
+    """The recipes of the nodes of a graph, in hex.
 
     Args:
-        graph: Everything above the wanted nodes. What does not lie above them counts for nothing.
-        wanted: The nodes.
+        graph: What does not lie above a node counts for nothing in its recipe.
         keys: Knows versions of code and digests of arguments, the same for recipes and for keys.
         force: Names of tasks that run whatever is stored.
 
-    Cost: a name for every node of the graph; 100 bytes a node while it works.
+    Cost: a name for every node of the graph; 100 bytes a node.
     """
-    names = _Names(graph, keys, force).all()
-    found = [(number, names[number]) for number in wanted]
-    return {number: hashlib.sha256(SCHEME + name).hexdigest() for number, name in found if name is not None}
-
-
-class _Names:
-    """The names of all nodes of a graph, in its order."""
 
     def __init__(self, graph: Graph, keys: KeyMaker, force: Collection[str]) -> None:
         self._graph, self._keys, self._force = graph, keys, force
         self._names: list[Name | None] = []
+        self._name_all()
 
-    def all(self) -> list[Name | None]:
+    def of(self, wanted: Iterable[NodeId]) -> dict[NodeId, str]:
+        """Return the recipe of each node that has one."""
+        found = [(number, self._names[number]) for number in wanted]
+        return {number: hashlib.sha256(SCHEME + name).hexdigest() for number, name in found if name is not None}
+
+    def of_all(self, wanted: Iterable[NodeId]) -> str:
+        """Return one recipe of nodes in this order, which is that of no other list and of no node; empty if one has none."""
+        names = [*map(self._names.__getitem__, wanted)]
+        if None in names:
+            return ""
+        return hashlib.sha256(_SCHEME_OF_ALL + marshal.dumps(names, _MARSHAL_VERSION)).hexdigest()
+
+    def _name_all(self) -> None:
         """Name every node. The inner loop: half a microsecond a node."""
         names, dependencies, dumps = self._names, self._graph.dependencies, marshal.dumps
         task = policy = tag = shared = None
@@ -93,7 +99,6 @@ class _Names:
                     continue
             name = tag + dumps(args, _MARSHAL_VERSION)
             names.append(name if len(name) <= _LONGEST_NAME else hashlib.sha256(name).digest())
-        return names
 
     def _arguments(self, node: Node, needed: Sequence[NodeId], shared: TaskPart) -> Any:
         """Return what stands for the arguments of a call: a list, which a tuple of scalars is never taken for.

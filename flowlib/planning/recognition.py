@@ -8,6 +8,9 @@ recognised and every node is decided by its key, with early cut-off.
 Why all or none: nodes that an open target needs are decided by keys anyway, and one run then speaks of each node in one
 way only.
 
+Many targets with little above them, such as all points of a sweep, are noted together: one recipe -> all keys, and a
+digest of all outputs.
+
 Rules:
 1. A note counts only together with the *generation* in which it was made: a random token that the store keeps. It is
    replaced whenever a stored result may give way to another one under the same key (`set_aside`), and forgotten when
@@ -21,21 +24,26 @@ What is left: a task whose output differs from call to call, whose entry was los
 run of another target. Its older dependents are still recognised, with the output that they were made from.
 """
 
+import hashlib
 import marshal
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from flowlib.graph.graph import Graph
 from flowlib.ids import Digest, Key, NodeId
 from flowlib.planning.key import KeyMaker
-from flowlib.planning.recipe import recipes_of
+from flowlib.planning.recipe import Recipes
 from flowlib.store.base import GENERATION, Entry, Store
 
 _FORMAT = 1
 _MARSHAL_VERSION = 2
 _PREFIX = "recipe:"
 _NOTHING = (Key(""), "")
+_TOGETHER_FROM = 32
+"""Fewer targets are decided by their keys before a note of all of them is found."""
+_MOST_TOGETHER = 1 << 20
+_KEY_DIGITS = 64
 
 
 class Recognition:
@@ -52,36 +60,63 @@ class Recognition:
         self._graph, self._store, self._keys, self._force = graph, store, keys, force
         self._recipes: dict[NodeId, str] = {}
         """The recipes of the targets that are worth one."""
+        self._joint = ""
+        """The recipe of all targets together; empty if they have none, or are not worth one."""
+        self._targets: Sequence[NodeId] = ()
         self._generation = b""
         """Empty until it is known, and when there is none."""
         self._noted: dict[str, bytes] = {}
         self._is_void = False
 
-    def entries(self, targets: Sequence[NodeId]) -> dict[NodeId, Entry] | None:
-        """Return the entry of each target if all are recognised, else None. Cost: `recipes_of`, and two look-ups.
-
-        A target without dependencies has its recipe for a key.
-        """
+    def entries(self, targets: Sequence[NodeId]) -> list[Entry] | None:
+        """Return the entry of each target if all are recognised, else None. Cost: `Recipes`, and two look-ups."""
+        self._targets = targets
         n_nodes, needed = len(self._graph), self._graph.dependencies
         deep = [target for target in targets if needed[target]]
-        if not deep or 2 * len(deep) > n_nodes:
-            return None  # there is little above them: to note them costs more than it saves
-        self._recipes = recipes_of(self._graph, deep, self._keys, self._force)
-        if not self._recipes:
+        if 2 * len(deep) > n_nodes:
+            deep = []  # there is little above each of them: to note them one by one costs more than it saves
+        is_flat = 2 * len(targets) > n_nodes
+        is_joint = is_flat and _TOGETHER_FROM <= len(targets) <= _MOST_TOGETHER
+        if not deep and not is_joint:
             return None
-        self._noted = self._store.notes([GENERATION, *[_PREFIX + recipe for recipe in self._recipes.values()]])
+        recipes = Recipes(self._graph, self._keys, self._force)
+        self._recipes = recipes.of(deep)
+        self._joint = recipes.of_all(targets) if is_joint else ""
+        if not self._recipes and not self._joint:
+            return None
+        names = [_PREFIX + recipe for recipe in (*self._recipes.values(), self._joint) if recipe]
+        self._noted = self._store.notes([GENERATION, *names])
         self._generation = self._noted.pop(GENERATION, b"")
-        if 2 * len(targets) > n_nodes or len(self._recipes) < len(deep):
+        if self._joint:
+            return self._found_together()
+        return None if is_flat or len(self._recipes) < len(deep) else self._found_singly()
+
+    def _found_singly(self) -> list[Entry] | None:
+        """Return the entries of targets that are noted one by one. A target without dependencies has its recipe for a key."""
+        needed = self._graph.dependencies
+        known = [self._known(target) if needed[target] else self._by_key(target) for target in self._targets]
+        if any(not key for key, _ in known):
             return None
-        known = {target: self._known(target) if needed[target] else self._by_key(target) for target in targets}
-        keys = [key for key, _ in known.values() if key]
-        found = self._store.find(keys) if len(keys) == len(known) else {}
-        entries = {target: found[key] for target, (key, output) in known.items() if _is_good(found.get(key), output)}
+        found = self._store.find([key for key, _ in known])
+        entries = [found[key] for key, output in known if _is_good(found.get(key), output)]
         return entries if len(entries) == len(known) else None
+
+    def _found_together(self) -> list[Entry] | None:
+        """Return the entries of targets that are noted together. Cost: the look-up, half a microsecond each."""
+        fields = self._fields(self._joint)
+        if fields is None:
+            return None
+        digits, outputs = fields[0].hex(), fields[1]
+        keys = [Key(digits[at : at + _KEY_DIGITS]) for at in range(0, len(digits), _KEY_DIGITS)]
+        found = self._store.find(keys)
+        entries = [found[key] for key in keys if key in found]
+        if len(entries) != len(self._targets) or _digest_of_all(entry.output for entry in entries) != outputs:
+            return None
+        return entries if all(map(is_plain, entries)) else None
 
     def prepare(self) -> None:
         """Make sure that there is a generation before the first look-up of a run that may have something to note."""
-        if self._recipes and not self._generation:
+        if (self._recipes or self._joint) and not self._generation:
             self._generation = _new_generation()
             self._store.put_notes({GENERATION: self._generation})
 
@@ -98,6 +133,10 @@ class Recognition:
             for target, recipe in self._recipes.items()
             if target in kept
         }
+        if self._joint and len(kept) == len(self._targets):
+            keys, outputs = zip(*map(kept.__getitem__, self._targets), strict=True)
+            fields = (_FORMAT, self._generation, bytes.fromhex("".join(keys)), _digest_of_all(outputs))
+            notes[_PREFIX + self._joint] = marshal.dumps(fields, _MARSHAL_VERSION)
         new = {name: note for name, note in notes.items() if self._noted.get(name) != note}
         if new:
             self._store.put_notes(new)
@@ -114,12 +153,13 @@ class Recognition:
 
     def _known(self, target: NodeId) -> tuple[Key, str]:
         """Return the key and the output that are noted for a target; nothing if there is no note of this generation."""
-        note = self._noted.get(_PREFIX + self._recipes[target])
+        return self._fields(self._recipes[target]) or _NOTHING
+
+    def _fields(self, recipe: str) -> Any:
+        """Return the two fields of the note about a recipe; None if there is no note of this generation."""
+        note = self._noted.get(_PREFIX + recipe)
         fields: Any = marshal.loads(note) if note is not None else None
-        if type(fields) is not tuple or fields[:2] != (_FORMAT, self._generation):
-            return _NOTHING
-        _, _, key, output = fields
-        return key, output
+        return fields[2:] if type(fields) is tuple and fields[:2] == (_FORMAT, self._generation) else None
 
     def _by_key(self, target: NodeId) -> tuple[Key, str]:
         """Return the key of a target without dependencies; its output may be any."""
@@ -136,6 +176,10 @@ def _is_good(entry: Entry | None, output: str) -> bool:
 def is_plain(entry: Entry) -> bool:
     """Whether a result depends on nothing beyond its key and stays valid: no file, no time."""
     return entry.expires_at is None and not entry.watch and "files" not in entry.flags
+
+
+def _digest_of_all(outputs: Iterable[Digest]) -> bytes:
+    return hashlib.sha256("".join(outputs).encode()).digest()
 
 
 def _new_generation() -> bytes:

@@ -15,6 +15,7 @@ from flowlib.engine import recall
 from flowlib.engine.stores import store_for
 from flowlib.events import NodeCached, RunFinished, RunStarted
 from flowlib.history.query import list_runs, load_record
+from flowlib.planning.key import KeyMaker
 from flowlib.planning.recognition import Recognition
 from flowlib.store import maintain
 from flowlib.store.base import GENERATION
@@ -311,6 +312,75 @@ def test_a_note_made_before_replaced_results_are_committed_does_not_count() -> N
     change_world(2)
     fl.run([fetch()], cache=store, progress=False, force=["fetch"], observers=[Other()], executor="inline")
     assert run(add(double(fetch())), store)[0] == 104
+
+
+# ---- many targets, noted together
+
+
+def doubles(n: int = 40) -> list[Any]:
+    """Return as many targets as are noted together."""
+    return [double(number) for number in range(n)]
+
+
+def test_many_targets_are_recognised_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each entry is found by its key, but no key is made; every target is told with its own."""
+    store = MemoryStore()
+    run(doubles(), store)
+    monkeypatch.setattr(KeyMaker, "key_of", lambda *_: pytest.fail("a key was made"))
+    value, log = run(doubles(), store)
+    assert value == [2 * number for number in range(40)]
+    assert (log.ran, keyed(log)) == ([], ["double"] * 40)
+    assert fl.plan(doubles(), cache=store).n_to_run == 0
+
+
+@pytest.mark.parametrize("change", ["reversed", "one more", "one less", "other arguments"])
+def test_other_targets_are_decided_by_their_keys(change: str) -> None:
+    """A note of all is of these, in this order."""
+    store = MemoryStore()
+    run(doubles(), store)
+    targets = doubles(41) if change == "one more" else doubles(39 if change == "one less" else 40)
+    if change == "reversed":
+        targets.reverse()
+    elif change == "other arguments":
+        targets[7] = double(-1)
+    new = {"one more": 1, "other arguments": 1}.get(change, 0)
+    value, log = run(targets, store)
+    assert value == [2 * node._fl_args[0] for node in targets]
+    assert log.ran == ["double"] * new
+    assert run(targets, store)[0] == value
+
+
+def test_equal_calls_among_many_targets_share_an_entry() -> None:
+    """Two nodes of one key are two targets."""
+    store = MemoryStore()
+    for _ in range(3):
+        value, log = run([*doubles(), *doubles()], store)
+        assert value == [2 * number for number in range(40)] * 2
+    assert log.ran == []
+
+
+def test_one_of_many_that_is_lost_is_made_again(tmp_path: Path) -> None:
+    """Removed, forced, or without its bytes: the note of all does not hide it."""
+    targets = [blob(number) for number in range(40)]
+    for _ in range(2):
+        run(targets, tmp_path / "c")
+    maintain.rm(opened(tmp_path / "c"), task="blob")
+    assert run(targets, tmp_path / "c")[1].ran == ["blob"] * 40
+    one = sorted((tmp_path / "c" / "blobs").glob("*/*"))[0]
+    one.unlink()
+    value, log = run(targets, tmp_path / "c")
+    assert (value, log.ran) == ([bytes([number]) * 10_000 for number in range(40)], ["blob"])
+    assert run(targets, tmp_path / "c", force=["blob"])[1].ran == ["blob"] * 40
+
+
+def test_a_note_of_many_does_not_outlive_a_change() -> None:
+    """The world has changed, and a run of another target has fetched it anew."""
+    store, targets = MemoryStore(), [fetch(), *doubles()]
+    run(targets, store)
+    change_world(5)
+    run(fetch(), store, force=["fetch"])
+    assert run(targets, store)[0][0] == 5
+    assert run(targets, store)[0][0] == 5
 
 
 # ---- what is not noted

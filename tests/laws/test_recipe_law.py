@@ -1,7 +1,8 @@
 """With recipes or without, every run gives the same value and leaves the same results in its cache.
 
 Two caches go through the same random life: edited arguments and code, tasks that get something else from the world each
-time, forced tasks, removed results, lost values, runs of one target or of several. One of them has no notes.
+time, forced tasks, removed results, lost values, runs of one target, of several, or of every call, which are noted
+together. One of them has no notes.
 """
 
 import os
@@ -21,7 +22,6 @@ from flowlib.store import maintain
 from flowlib.store.base import Entry
 from flowlib.store.contents import entries_of
 from flowlib.store.local import LocalStore, StoreOptions, open_store
-from flowlib.testing import EventLog
 
 pytestmark = pytest.mark.filterwarnings("ignore::flowlib.errors.FlowWarning")
 
@@ -93,7 +93,8 @@ class Life:
         self.stores = [
             open_store(folder / name, StoreOptions(secret=b"secret", fsync="off")) for name in ("with", "without")
         ]
-        self.n_recognised = 0
+        self.n_recognised = {False: 0, True: 0}
+        """By whether every call was a target."""
 
     def build(self) -> list[Any]:
         nodes: list[Any] = []
@@ -108,24 +109,33 @@ class Life:
         edits = [self.edit, self.edit_code, self.change_world, self.remove, self.lose]
         self.rng.choice([*edits, *[self.change_world] * 2, *[self.idle] * 7])()
         last = range(len(self.calls))[-3:]
-        wanted = self.rng.sample(last, self.rng.choice([1, 1, 1, 2, 3]))
+        is_whole = self.rng.random() < 0.3
+        wanted = range(len(self.calls)) if is_whole else self.rng.sample(last, self.rng.choice([1, 1, 1, 2, 3]))
         force = [self.rng.choice(["fetch", self.rng.choice(self.calls)[0].name])] if self.rng.random() < 0.2 else []
         values = []
         for store, has_recipes in zip(self.stores, (True, False), strict=True):
-            nodes, log = self.build(), EventLog()
+            nodes = self.build()
             with pytest.MonkeyPatch.context() as patch:
-                if not has_recipes:
-                    patch.setattr(Recognition, "entries", lambda self, targets: None)
+                patch.setattr(recognition, "_TOGETHER_FROM", 2)
+                patch.setattr(
+                    Recognition, "entries", self.counted(is_whole) if has_recipes else lambda self, targets: None
+                )
                 values.append(
-                    fl.run(
-                        [nodes[n] for n in wanted], cache=store, progress=False, observers=[log], force=force,
-                        executor="inline",
-                    )
-                )  # fmt: skip
-            ended = [event for event in log.events if type(event).__name__ == "NodeCached"]
-            self.n_recognised += has_recipes and any(event.key is None for event in ended)
+                    fl.run([nodes[n] for n in wanted], cache=store, progress=False, force=force, executor="inline")
+                )
         assert values[0] == values[1]
         assert results_of(self.stores[0]) == results_of(self.stores[1])
+
+    def counted(self, is_whole: bool) -> Any:
+        """Return `Recognition.entries`, counting how often it finds all."""
+        real = Recognition.entries
+
+        def entries(recognition: Recognition, targets: Any) -> Any:
+            found = real(recognition, targets)
+            self.n_recognised[is_whole] += found is not None
+            return found
+
+        return entries
 
     def idle(self) -> None:
         """Nothing changes."""
@@ -179,15 +189,16 @@ def test_a_cache_with_recipes_lives_like_one_without(tmp_path_factory: pytest.Te
             store.close()
 
 
-def _live(folder: Path, seeds: range) -> int:
-    n_recognised = 0
+def _live(folder: Path, seeds: range) -> dict[bool, int]:
+    n_recognised = {False: 0, True: 0}
     for seed in seeds:
         life = Life(seed, folder / str(seed))
         for _ in range(15):
             life.step()
         for store in life.stores:
             store.close()
-        n_recognised += life.n_recognised
+        for is_whole, n in life.n_recognised.items():
+            n_recognised[is_whole] += n
     return n_recognised
 
 
@@ -200,7 +211,9 @@ def first_world(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("first_world")
 def test_many_of_these_runs_are_recognised(tmp_path: Path) -> None:
     """Otherwise the law would say little."""
-    assert _live(tmp_path, range(6)) > 5
+    n_recognised = _live(tmp_path, range(12))
+    assert n_recognised[False] > 5
+    assert n_recognised[True] > 5
 
 
 @pytest.mark.usefixtures("first_world")
@@ -214,7 +227,7 @@ def test_the_law_catches_a_recipe_that_outlives_a_change(
     elif broken == "removed":
         monkeypatch.setattr(LocalStore, "_noted", lambda self: [])
     else:
-        real = recognition.recipes_of
-        monkeypatch.setattr(recognition, "recipes_of", lambda graph, wanted, keys, force: real(graph, wanted, keys, ()))
+        real = recognition.Recipes
+        monkeypatch.setattr(recognition, "Recipes", lambda graph, keys, force: real(graph, keys, ()))
     with pytest.raises(AssertionError):
         _live(tmp_path, range(60))

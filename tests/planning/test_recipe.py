@@ -17,7 +17,7 @@ from flowlib.hashing.identity import Identity
 from flowlib.ids import NodeId
 from flowlib.planning import key as key_module
 from flowlib.planning.key import KeyMaker
-from flowlib.planning.recipe import recipes_of
+from flowlib.planning.recipe import Recipes
 
 
 @attrs.frozen
@@ -64,7 +64,7 @@ def recipe_of(
     graph = Graph(targets_of(target))
     last = NodeId(len(graph) - 1)
     maker = KeyMaker(Identity(), environ or {}) if keys is None else keys
-    return recipes_of(graph, [last], maker, force).get(last)
+    return Recipes(graph, maker, force).of([last]).get(last)
 
 
 DIFFERENT: list[Callable[[], Any]] = [
@@ -135,7 +135,7 @@ def test_what_differs_has_different_recipes_and_what_is_equal_the_same() -> None
 def test_what_does_not_lie_above_counts_for_nothing() -> None:
     """A target has the same recipe alone and beside others."""
     beside = Graph(targets_of([fit(load(7)), fit(load(1)), load(9)]))
-    found = recipes_of(beside, [NodeId(n) for n in range(len(beside))], KeyMaker(Identity(), {}), ())
+    found = Recipes(beside, KeyMaker(Identity(), {}), ()).of(NodeId(n) for n in range(len(beside)))
     assert recipe_of(fit(load(1))) in found.values()
 
 
@@ -254,3 +254,13 @@ def test_recipes_tell_apart_what_keys_tell_apart(one: Any, other: Any) -> None:
     keys = KeyMaker(Identity(), {})
     same_key = keys.key_of(load(one), lambda _: None).key == keys.key_of(load(other), lambda _: None).key
     assert (recipe_of(load(one)) == recipe_of(load(other))) == same_key
+
+
+def test_the_recipe_of_several_nodes_is_that_of_their_list() -> None:
+    """Not of another order, of fewer, or of one of them; none if one of them has none."""
+    graph = Graph(targets_of([load(1), load(2), fit(load(3))]))
+    recipes = Recipes(graph, KeyMaker(Identity(), {}), ())
+    lists = [[0, 1], [1, 0], [0], [0, 1, 3], []]
+    found = [recipes.of_all([NodeId(number) for number in numbers]) for numbers in lists]
+    assert len({*found, *recipes.of(graph.ids).values()}) == len(lists) + len(graph)
+    assert Recipes(graph, KeyMaker(Identity(), {}), ("fit",)).of_all(graph.ids) == ""
