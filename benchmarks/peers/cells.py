@@ -43,7 +43,7 @@ def _again(label: str, workload: str, *sizes: int, place: str) -> tuple[Cell, ..
     return tuple(Cell(label=label, workload=workload, n=n, place=place, again=True) for n in sizes)
 
 
-FLAT = (100, 1_000, 10_000, 100_000, 1_000_000)
+FLAT = (100, 1_000, 10_000, 100_000)
 CACHED = (100, 1_000, 10_000, 100_000)
 MODULES = 200
 POINTS = 10_000
@@ -58,6 +58,12 @@ SESSIONS = (
             *_cells("chain", "chain", 100, 1_000, 10_000),
             *_cells("layers", "layers", 300, 1_000, 3_000, 10_000),
         ),
+    ),
+    Session(  # by itself: what it leaves behind would slow down the smaller ones
+        name="a million",
+        warm_up=("flat", 10),
+        cells=_cells("flat", "flat", 1_000_000),
+        only=(*ALONE, "pipefunc"),
     ),
     Session(
         name="cold",
@@ -96,7 +102,8 @@ SESSIONS = (
         cells=(*_cells("memory", "memory", 10_000), *_cells("memory of points", "memory_of_points", 10_000)),
         only=ALONE,
     ),
-    Session(name="growth", cells=_cells("growth", "growth", 10_000, 100_000), only=ALONE),
+    Session(name="growth", cells=_cells("growth", "growth", 10_000), only=ALONE),
+    Session(name="growth, many points", cells=_cells("growth", "growth", 100_000), only=ALONE),
     Session(name="keys cold", cells=_cells("keys cold", "keys", MODULES, place="keys"), only=ALONE),
     Session(name="keys warm", cells=_again("keys warm", "keys", MODULES, place="keys"), only=("flowlib",)),
     Session(
