@@ -134,6 +134,12 @@ class Ledger:
             del self._computing[key]
         self.release_lease(number)
 
+    def release_many(self, numbers: Iterable[NodeId]) -> None:
+        """Give up the claims and leases of nodes, most of which have none."""
+        if self._key_of or self._leases:
+            for number in numbers:
+                self.release(number)
+
     def release_lease(self, number: NodeId) -> None:
         """Give up a node's lease for now; the nodes of this run that need its key still wait for it."""
         lease = self._leases.pop(number, None)

@@ -82,7 +82,7 @@ class Engine(Settling):
             facts = self._fetch_targets()
             if not facts:
                 if VALUE_STATES.issuperset(self.scheduler.states):
-                    self.recall.remember(self.targets)
+                    self.recall.remember()
                 return
 
     def close(self) -> None:
@@ -213,8 +213,7 @@ class Engine(Settling):
                 self._keep_rest()  # this run has just computed it
                 decision = self._planner.decide((number,))[0]
             if isinstance(decision, Hit):
-                if self.values.restore_files(decision.entry):
-                    self._use(number, decision.entry)
+                if not decision.entry.flags or self.values.restore_files(decision.entry):
                     hits.append(number)
                     entries.append(decision.entry)
                     continue
@@ -232,22 +231,26 @@ class Engine(Settling):
             self._misses[number] = decision
             self.recall.missed(decision)
             misses.append(number)
-        if self._context.emitter.is_watched:
-            self._announcer.cached_many(hits, entries)
+        if hits:
+            self._use(hits, entries)
         return facts
 
-    def _use(self, number: NodeId, entry: Entry) -> None:
-        """Take a stored result as the node's."""
-        self._planner.record(number, entry.output)
-        if self._attempts:
-            self._attempts.over(number)
-        self.recall.used(entry)
-        if entry.watch:
-            self._expansions.remember_watch(number, entry.watch)
-            if self._context.around is not None:
-                self._context.around.add_files(entry.watch)
-        self.values.stored(number, entry)
-        self._ledger.release(number)
+    def _use(self, numbers: Sequence[NodeId], entries: Sequence[Entry]) -> None:
+        """Take stored results as those of nodes. The inner loop of a run that finds what it needs."""
+        stored, has_attempts = self.values.stored, bool(self._attempts)
+        self._planner.record_many(numbers, [entry.output for entry in entries])
+        for number, entry in zip(numbers, entries, strict=True):
+            if has_attempts:
+                self._attempts.over(number)
+            self.recall.used(entry)
+            if entry.watch:
+                self._expansions.remember_watch(number, entry.watch)
+                if self._context.around is not None:
+                    self._context.around.add_files(entry.watch)
+            stored(number, entry)
+        self._ledger.release_many(numbers)
+        if self._context.emitter.is_watched:
+            self._announcer.cached_many(numbers, entries)
 
     # ---- starting
 

@@ -8,8 +8,6 @@ Runs inside tasks neither recognise nor note: what they depend on has to be told
 set recipes aside like any other run.
 """
 
-from collections.abc import Iterable
-
 from flowlib.engine.announce import Announcer
 from flowlib.engine.context import RunContext
 from flowlib.engine.values import Values
@@ -78,13 +76,10 @@ class Recall:
         if self._recognition is not None and not self._recognition.is_void:
             self._recognition.set_aside()
 
-    def remember(self, targets: Iterable[NodeId]) -> None:
+    def remember(self) -> None:
         """Note the targets of a run that has come to its end, and whose results are committed."""
         if self._recognition is not None and self._is_plain and self._is_outermost and not self._context.stop.cause:
-            key_of, outputs = self._values.key_of, self._planner.outputs
-            keys = {target: key_of(target) for target in targets}
-            kept = {t: (key, outputs[t]) for t, key in keys.items() if key and t in outputs}
-            self._recognition.remember(kept)
+            self._recognition.remember(self._values.key_of, self._planner.outputs)
 
     def close(self) -> None:
         """Set recipes aside once more: another run may have noted some between the first time and the last commit."""

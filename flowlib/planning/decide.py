@@ -5,7 +5,7 @@ do not exist yet are *undecided*, not missed: the upstream node may run and prod
 below it is still a hit (early cut-off; constructive traces in "Build Systems a la Carte", Mokhov et al., 2018).
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
 
 import attrs
@@ -14,7 +14,7 @@ from flowlib.collector import collector_paused
 from flowlib.errors import FlowError
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
-from flowlib.ids import Digest, Key, NodeId
+from flowlib.ids import Digest, NodeId
 from flowlib.planning.compare import Recent, from_nodes, share
 from flowlib.planning.key import CallKey, KeyMaker
 from flowlib.planning.reason import Reason
@@ -119,8 +119,14 @@ class Planner:
         calls = [key_of(node, output_of) for node in found]
         keys = [call.key for call in calls if call.key is not None]
         entries = store.find(keys) if keys else {}
-        judge = self._judge
-        return [judge(node, call, entries) for node, call in zip(found, calls, strict=True)]
+        is_forced, judge, decisions = bool(self._force), self._judge, list[Decision]()
+        for node, call in zip(found, calls, strict=True):
+            entry = entries.get(call.key) if call.key is not None else None
+            if entry is None or entry.watch or is_forced:
+                decisions.append(judge(node, call, entry))
+            else:
+                decisions.append(Hit(call, entry))
+        return decisions
 
     def freeze(self, nodes: Iterable[NodeId]) -> None:
         """Take down the code versions of nodes that joined the graph; see `KeyMaker.freeze`."""
@@ -133,6 +139,10 @@ class Planner:
             self.outputs.pop(node, None)
         else:
             self.outputs[node] = output
+
+    def record_many(self, nodes: Iterable[NodeId], outputs: Iterable[Digest]) -> None:
+        """Take note of the outputs of many nodes."""
+        self.outputs.update(zip(nodes, outputs, strict=True))
 
     def recent(self, task: str) -> list[Entry]:
         """Return the latest entries of a task as they were when first asked for."""
@@ -177,13 +187,13 @@ class Planner:
             known = self._recent[task] = Recent(self._store.recent(task) if self._store is not None else [])
         return known
 
-    def _judge(self, node: Node, call: CallKey, entries: Mapping[Key, Entry]) -> Decision:
-        key, task = call.key, node._fl_task.name
-        if key is None:
+    def _judge(self, node: Node, call: CallKey, entry: Entry | None) -> Decision:
+        """Decide a node whose entry was looked up."""
+        task = node._fl_task.name
+        if call.key is None:
             return _without_key(call)
         if task in self._force:
             return Miss(call, FORCED)
-        entry = entries.get(key)
         if entry is None:
             return Miss(call, self._compared(task).reasons(node, call))
         if entry.watch and (changed := self._changed_file(entry)):

@@ -27,7 +27,7 @@ run of another target. Its older dependents are still recognised, with the outpu
 import hashlib
 import marshal
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from flowlib.graph.graph import Graph
@@ -120,26 +120,30 @@ class Recognition:
             self._generation = _new_generation()
             self._store.put_notes({GENERATION: self._generation})
 
-    def remember(self, kept: Mapping[NodeId, tuple[Key, Digest]]) -> None:
+    def remember(self, key_of: Callable[[NodeId], Key | None], outputs: Mapping[NodeId, Digest]) -> None:
         """Note what the targets gave, in a run in which every node was found or kept, and nothing else happened.
 
         Args:
-            kept: Key and output of each target whose value is in the store.
+            key_of: The key under which a target's value is in the store; None if it is not.
+            outputs: Digest of each known output.
         """
         if self._is_void or not self._generation or not self._keys.is_steady:
             return
-        notes = {
-            _PREFIX + recipe: marshal.dumps((_FORMAT, self._generation, *kept[target]), _MARSHAL_VERSION)
-            for target, recipe in self._recipes.items()
-            if target in kept
-        }
-        if self._joint and len(kept) == len(self._targets):
-            keys, outputs = zip(*map(kept.__getitem__, self._targets), strict=True)
-            fields = (_FORMAT, self._generation, bytes.fromhex("".join(keys)), _digest_of_all(outputs))
-            notes[_PREFIX + self._joint] = marshal.dumps(fields, _MARSHAL_VERSION)
+        notes = {}
+        for target, recipe in self._recipes.items():
+            if (key := key_of(target)) and target in outputs:
+                notes[_PREFIX + recipe] = self._note(key, outputs[target])
+        if self._joint:
+            keys = [key for key in map(key_of, self._targets) if key]
+            known = [outputs[target] for target in self._targets if target in outputs]
+            if len(keys) == len(known) == len(self._targets):
+                notes[_PREFIX + self._joint] = self._note(bytes.fromhex("".join(keys)), _digest_of_all(known))
         new = {name: note for name, note in notes.items() if self._noted.get(name) != note}
         if new:
             self._store.put_notes(new)
+
+    def _note(self, *fields: Any) -> bytes:
+        return marshal.dumps((_FORMAT, self._generation, *fields), _MARSHAL_VERSION)
 
     def set_aside(self) -> None:
         """Make every recipe in the store unknown: a stored result may be about to give way to another one."""

@@ -184,9 +184,13 @@ class Scheduler(Consequences):
         self._set_slots(max(1, fact.slots))
 
     def _hit(self, fact: Hit) -> None:
+        """Take note of many stored results at once: what `_check_decision` and `_end` do for one."""
+        states, undecided = self._table.states, self._undecided
         for node in fact.nodes:
-            self._check_decision(node, "hit")
-            self._end(node, "hit", has_value=True)
+            if node not in undecided or states[node] != "ready":
+                raise illegal(node, self._state(node), "hit")
+        undecided.difference_update(fact.nodes)
+        self._have_ended(fact.nodes, "cached")
 
     def _missed(self, fact: Missed) -> None:
         for node in fact.nodes:
@@ -223,17 +227,20 @@ class Scheduler(Consequences):
 
     def _done(self, fact: Done) -> None:
         """Take note of many good ends at once: what `_ended` does for one."""
-        states, has_value, is_dropped = self._table.states, self._table.has_value, self._table.is_dropped
         for node in fact.nodes:
             if self._state(node) != "running":
-                raise illegal(node, states[node], "done")
-        for node in fact.nodes:
-            states[node], has_value[node], is_dropped[node] = "done", True, False
+                raise illegal(node, self._table.states[node], "done")
         self._queue.release_many(fact.nodes)
-        self._n_open -= len(fact.nodes)
+        self._have_ended(fact.nodes, "done")
+
+    def _have_ended(self, nodes: Sequence[NodeId], state: NodeState) -> None:
+        states, has_value, is_dropped = self._table.states, self._table.has_value, self._table.is_dropped
+        for node in nodes:
+            states[node], has_value[node], is_dropped[node] = state, True, False
+        self._n_open -= len(nodes)
         if self._must_run:
-            self._must_run.difference_update(fact.nodes)
-        self._ended_now += fact.nodes
+            self._must_run.difference_update(nodes)
+        self._ended_now += nodes
 
     def _ended(self, fact: Ended) -> None:
         if fact.state not in ("failed", "timed_out") and fact.has_value != (fact.state in VALUE_STATES):

@@ -286,11 +286,11 @@ def test_a_note_made_while_results_are_replaced_does_not_count(monkeypatch: pyte
     run(fetch(), store)
     real = Recognition.remember
 
-    def remember(self: Recognition, kept: Any) -> None:
+    def remember(self: Recognition, *results: Any) -> None:
         monkeypatch.setattr(Recognition, "remember", real)
         change_world(2)
         run(fetch(), store, force=["fetch"])
-        real(self, kept)
+        real(self, *results)
 
     monkeypatch.setattr(Recognition, "remember", remember)
     assert run(add(double(fetch())), store)[0] == 102
