@@ -204,7 +204,9 @@ def _rest() -> Iterator[Goal]:
     )
     for reducer in ("best", "mean", "top"):
         found = _added(f"sweep {reducer}", n)
-        yield Goal(workload="W9", text=f"{reducer} adds to a point found by its key", at_most=3, found=found, unit=" us")
+        yield Goal(
+            workload="W9", text=f"{reducer} adds to a point found by its key", at_most=3, found=found, unit=" us"
+        )
 
 
 def _named(peer: str) -> str:
