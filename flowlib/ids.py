@@ -5,13 +5,24 @@ hex, of everything its result depends on. A `Digest` names content: algorithm, h
 sorts by the moment its run began.
 """
 
+import itertools
 import os
+from collections.abc import Iterator
 from typing import NewType
 
 NodeId = NewType("NodeId", int)
 Key = NewType("Key", str)
 Digest = NewType("Digest", str)
 RunId = NewType("RunId", str)
+
+
+def ids_from(first: int) -> Iterator[NodeId]:
+    """Give one node id after the other, for loops over every node of a graph: a call of `NodeId` would cost 0.1 us.
+
+    >>> next(ids_from(3))
+    3
+    """
+    return itertools.count(first)  # type: ignore[return-value]
 
 
 def new_run_id(started_at: float) -> RunId:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from flowlib.graph.node import Node
-from flowlib.ids import NodeId
+from flowlib.ids import NodeId, ids_from
 
 
 class Graph:
@@ -43,6 +43,7 @@ class Graph:
         """Add what `targets` need and is not here yet; return the new ids in topological order."""
         ids, nodes, dependencies = self._ids, self.nodes, self.dependencies
         n_before = len(nodes)
+        new_ids = ids_from(n_before)
         last_deps: tuple[Node, ...] = ()
         needed: Any = ()
         stack = [*targets]
@@ -59,7 +60,7 @@ class Graph:
                     last_deps = needed = ()
                     continue
                 last_deps = deps
-            ids[node] = NodeId(len(nodes))
+            ids[node] = next(new_ids)
             nodes.append(node)
             dependencies.append(needed)
         return [*map(ids.__getitem__, nodes[n_before:])]

@@ -107,7 +107,7 @@ class Recognition:
         if fields is None:
             return None
         digits, outputs = fields[0].hex(), fields[1]
-        keys = [Key(digits[at : at + _KEY_DIGITS]) for at in range(0, len(digits), _KEY_DIGITS)]
+        keys: list[Key] = [digits[at : at + _KEY_DIGITS] for at in range(0, len(digits), _KEY_DIGITS)]
         found = self._store.find(keys)
         entries = [found[key] for key in keys if key in found]
         if len(entries) != len(self._targets) or _digest_of_all(entry.output for entry in entries) != outputs:

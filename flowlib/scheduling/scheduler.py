@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 
 from flowlib.errors import InternalError
 from flowlib.events import NodeState
-from flowlib.ids import NodeId
+from flowlib.ids import NodeId, ids_from
 from flowlib.scheduling.budgets import Budgets
 from flowlib.scheduling.consequences import Consequences
 from flowlib.scheduling.limits import SLOT
@@ -168,7 +168,7 @@ class Scheduler(Consequences):
         """Take the first nodes: nothing has happened to any of them."""
         states = self._table.states
         self._table.n_missing[:] = map(len, dependencies)
-        ready = [NodeId(number) for number, needed in enumerate(dependencies) if not needed]
+        ready = [node for node, needed in zip(ids_from(0), dependencies, strict=False) if not needed]
         for node in ready:
             states[node] = "ready"
         if self._decides:

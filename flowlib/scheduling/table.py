@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from flowlib.errors import InternalError
 from flowlib.events import NodeState
-from flowlib.ids import NodeId
+from flowlib.ids import NodeId, ids_from
 from flowlib.scheduling.messages import Grown, Traits
 from flowlib.scheduling.priority import Rank, rank, remaining_paths
 
@@ -74,9 +74,9 @@ class NodeTable:
 
     def _add_edges(self, dependencies: Sequence[tuple[NodeId, ...]], first: int, least_depth: int) -> None:
         depths, dependents, n_consumers = self._depths, self.dependents, self.n_consumers
-        for node, needed in enumerate(dependencies, first):
+        for node, needed in zip(ids_from(first), dependencies, strict=False):
             depth = least_depth
-            only = (NodeId(node),) if needed else ()  # one tuple for all on which nothing else depends
+            only = (node,) if needed else ()  # one tuple for all on which nothing else depends
             for dependency in needed:
                 if depths[dependency] >= depth:
                     depth = depths[dependency] + 1
@@ -84,9 +84,9 @@ class NodeTable:
                 if not others:
                     dependents[dependency] = only
                 elif type(others) is list:
-                    others.append(NodeId(node))
+                    others.append(node)
                 else:
-                    dependents[dependency] = [*others, NodeId(node)]
+                    dependents[dependency] = [*others, node]
                 n_consumers[dependency] += 1
             depths.append(depth)
 
