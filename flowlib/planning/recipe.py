@@ -32,7 +32,7 @@ from flowlib.planning.shared import TaskPart
 
 SCHEME = b"flowlib-recipe-1"
 """Changes with anything that changes a name. Nothing is lost then: targets are recognised again after their next run."""
-_SCHEME_OF_ALL = b"flowlib-recipes-1"
+_SCHEME_OF_MANY = b"flowlib-recipes-1"
 
 _MARSHAL_VERSION = 2  # unchanged since Python 2.5; each exact type has a mark of its own, and there are no references
 _LONGEST_NAME = 96
@@ -70,12 +70,18 @@ class Recipes:
         found = [(number, self._names[number]) for number in wanted]
         return {number: hashlib.sha256(SCHEME + name).hexdigest() for number, name in found if name is not None}
 
-    def of_all(self, wanted: Iterable[NodeId]) -> str:
-        """Return one recipe of nodes in this order, which is that of no other list and of no node; empty if one has none."""
-        names = [*map(self._names.__getitem__, wanted)]
-        if None in names:
-            return ""
-        return hashlib.sha256(_SCHEME_OF_ALL + marshal.dumps(names, _MARSHAL_VERSION)).hexdigest()
+    def together(self, wanted: Sequence[NodeId]) -> tuple[str, list[NodeId]]:
+        """Return one recipe of some nodes, whatever their order, and the order in which it names them.
+
+        It is that of no other nodes and of no single one; empty if one of them has none. A set of nodes has another order
+        in each process.
+        """
+        names: list[Any] = self._names
+        if any(names[number] is None for number in wanted):
+            return "", []
+        order = sorted(wanted, key=names.__getitem__)
+        named = marshal.dumps([names[number] for number in order], _MARSHAL_VERSION)
+        return hashlib.sha256(_SCHEME_OF_MANY + named).hexdigest(), order
 
     def _name_all(self) -> None:
         """Name every node. The inner loop: half a microsecond a node."""

@@ -62,6 +62,8 @@ class Recognition:
         """The recipes of the targets that are worth one."""
         self._joint = ""
         """The recipe of all targets together; empty if they have none, or are not worth one."""
+        self._order: Sequence[NodeId] = ()
+        """The targets as that recipe names them."""
         self._targets: Sequence[NodeId] = ()
         self._generation = b""
         """Empty until it is known, and when there is none."""
@@ -81,7 +83,8 @@ class Recognition:
             return None
         recipes = Recipes(self._graph, self._keys, self._force)
         self._recipes = recipes.of(deep)
-        self._joint = recipes.of_all(targets) if is_joint else ""
+        if is_joint:
+            self._joint, self._order = recipes.together(targets)
         if not self._recipes and not self._joint:
             return None
         names = [_PREFIX + recipe for recipe in (*self._recipes.values(), self._joint) if recipe]
@@ -110,9 +113,10 @@ class Recognition:
         keys: list[Key] = [digits[at : at + _KEY_DIGITS] for at in range(0, len(digits), _KEY_DIGITS)]
         found = self._store.find(keys)
         entries = [found[key] for key in keys if key in found]
-        if len(entries) != len(self._targets) or _digest_of_all(entry.output for entry in entries) != outputs:
+        if len(entries) != len(self._order) or _digest_of_all(entry.output for entry in entries) != outputs:
             return None
-        return entries if all(map(is_plain, entries)) else None
+        entry_of = dict(zip(self._order, entries, strict=True))
+        return [entry_of[target] for target in self._targets] if all(map(is_plain, entries)) else None
 
     def prepare(self) -> None:
         """Make sure that there is a generation before the first look-up of a run that may have something to note."""
@@ -134,9 +138,9 @@ class Recognition:
             if (key := key_of(target)) and target in outputs:
                 notes[_PREFIX + recipe] = self._note(key, outputs[target])
         if self._joint:
-            keys = [key for key in map(key_of, self._targets) if key]
-            known = [outputs[target] for target in self._targets if target in outputs]
-            if len(keys) == len(known) == len(self._targets):
+            keys = [key for key in map(key_of, self._order) if key]
+            known = [outputs[target] for target in self._order if target in outputs]
+            if len(keys) == len(known) == len(self._order):
                 notes[_PREFIX + self._joint] = self._note(bytes.fromhex("".join(keys)), _digest_of_all(known))
         new = {name: note for name, note in notes.items() if self._noted.get(name) != note}
         if new:

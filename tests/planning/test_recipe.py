@@ -256,11 +256,12 @@ def test_recipes_tell_apart_what_keys_tell_apart(one: Any, other: Any) -> None:
     assert (recipe_of(load(one)) == recipe_of(load(other))) == same_key
 
 
-def test_the_recipe_of_several_nodes_is_that_of_their_list() -> None:
-    """Not of another order, of fewer, or of one of them; none if one of them has none."""
+def test_the_recipe_of_several_nodes_is_that_of_them_all() -> None:
+    """In any order; not of fewer, not of one of them; none if one of them has none."""
     graph = Graph(targets_of([load(1), load(2), fit(load(3))]))
     recipes = Recipes(graph, KeyMaker(Identity(), {}), ())
-    lists = [[0, 1], [1, 0], [0], [0, 1, 3], []]
-    found = [recipes.of_all([NodeId(number) for number in numbers]) for numbers in lists]
-    assert len({*found, *recipes.of(graph.ids).values()}) == len(lists) + len(graph)
-    assert Recipes(graph, KeyMaker(Identity(), {}), ("fit",)).of_all(graph.ids) == ""
+    groups = [[NodeId(number) for number in numbers] for numbers in ([0, 1], [0], [0, 1, 3], [])]
+    found = [recipes.together(group)[0] for group in groups]
+    assert len({*found, *recipes.of(graph.ids).values()}) == len(groups) + len(graph)
+    assert recipes.together(groups[0]) == recipes.together(groups[0][::-1])
+    assert Recipes(graph, KeyMaker(Identity(), {}), ("fit",)).together(graph.ids) == ("", [])
