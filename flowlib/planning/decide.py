@@ -6,7 +6,6 @@ below it is still a hit (early cut-off; constructive traces in "Build Systems a 
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import nullcontext
 
 import attrs
 
@@ -97,7 +96,7 @@ class Planner:
         """
         if self.recognition is None:
             return None
-        with collector_paused() if len(targets) >= _MANY else nullcontext():
+        with collector_paused():  # once a run; a few objects for each target, all of which stay
             return self.recognition.entries(targets)
 
     def decide(self, nodes: Sequence[NodeId]) -> list[Decision]:
