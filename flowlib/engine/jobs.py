@@ -93,7 +93,7 @@ class Jobs:
             if kind is None or node._fl_task is not task or node._fl_policy is not policy:
                 task, policy = node._fl_task, node._fl_policy
                 kind = self._kind_of(task, policy)
-            if not kind.is_plain:
+            if not kind.is_plain and (not kind.is_plain_at_first or self._attempts.number(number) > 1):
                 rest.append(number)
                 continue
             args = node._fl_args if follow else plain_arguments(node._fl_args)

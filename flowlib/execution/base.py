@@ -2,7 +2,7 @@
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -298,8 +298,8 @@ class Executor(Protocol):
     def submit_batch(self, batch: Batch) -> None:
         """Take quick calls that one worker makes in a row; their outcomes come out of `collect`."""
 
-    def perform_batch(self, batch: Batch) -> None:
-        """Make the calls of a batch in the calling thread; they are in its `done` then, and nowhere else."""
+    def perform_calls(self, calls: Iterable[Call | Job], ended: Callable[[Outcome], object]) -> None:
+        """Make calls as they come, in the calling thread; each has ended, and `ended` been told, when the next is asked for."""
 
     def collect(self, timeout_s: float | None) -> list[Outcome]:
         """Return the outcomes that are there, waiting for the first; empty after `timeout_s` or a `wake`."""

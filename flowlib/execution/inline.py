@@ -2,11 +2,12 @@
 
 import math
 from collections import deque
+from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
 
-from flowlib.execution.base import Batch, Job, Outcome
-from flowlib.execution.quick import PATIENCE_S, Unbegun, perform_batch
+from flowlib.execution.base import Batch, Call, Job, Outcome
+from flowlib.execution.quick import PATIENCE_S, Unbegun, perform_batch, perform_calls
 from flowlib.execution.worker import Worker, perform_in
 from flowlib.ids import Key, NodeId
 
@@ -43,9 +44,9 @@ class InlineExecutor:
         if not self._outcomes:
             self._go_on()
 
-    def perform_batch(self, batch: Batch) -> None:
-        """Perform a batch now; its calls are in its `done` then."""
-        perform_batch(batch, self._worker, self._context)
+    def perform_calls(self, calls: Iterable[Call | Job], ended: Callable[[Outcome], object]) -> None:
+        """Make calls as they come, in the calling thread."""
+        perform_calls(calls, ended, self._worker, self._context)
 
     def collect(self, timeout_s: float | None) -> list[Outcome]:
         """Return what has been performed since the last call; without any, go on with batches, or wait for `wake`."""

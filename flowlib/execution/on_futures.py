@@ -12,7 +12,7 @@ import math
 import pickle
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextvars import copy_context
 from queue import SimpleQueue
@@ -24,7 +24,7 @@ from flowlib.execution.base import Batch, Call, Job, Outcome
 from flowlib.execution.cluster import Told
 from flowlib.execution.onsite import Order, Reply, refusal, told_in_size
 from flowlib.execution.outbox import Outbox
-from flowlib.execution.quick import Unbegun, perform_batch
+from flowlib.execution.quick import Unbegun, perform_batch, perform_calls
 from flowlib.execution.remote import Remote
 from flowlib.execution.worker import Worker
 from flowlib.ids import Key, NodeId
@@ -73,9 +73,9 @@ class FutureThreads(Outbox):
             for call in batch.take_back():
                 self.outbox.put(Outcome(call.node, broken(call, error)))
 
-    def perform_batch(self, batch: Batch) -> None:
-        """Make the calls of a batch in the calling thread; they are in its `done` then."""
-        perform_batch(batch, self._worker, self._context)
+    def perform_calls(self, calls: Iterable[Call | Job], ended: Callable[[Outcome], object]) -> None:
+        """Make calls as they come, in the calling thread."""
+        perform_calls(calls, ended, self._worker, self._context)
 
     def _perform(self, batch: Batch) -> None:
         perform_batch(batch, self._worker, self._context, math.inf)

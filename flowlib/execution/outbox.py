@@ -3,11 +3,12 @@
 What comes out of an outbox is an outcome, something that holds several, or None, which only wakes whoever waits.
 """
 
+from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from flowlib.errors import InternalError
-from flowlib.execution.base import Batch, Ended, Outcome
+from flowlib.execution.base import Call, Ended, Job, Outcome
 from flowlib.ids import Key
 
 
@@ -46,7 +47,7 @@ class FarOutbox(Outbox):
 
     makes_calls_here = False
 
-    def perform_batch(self, batch: Batch) -> None:
+    def perform_calls(self, calls: Iterable[Call | Job], ended: Callable[[Outcome], object]) -> None:
         """Refuse: whoever asks has not looked at `makes_calls_here`."""
         raise InternalError("Calls that are made elsewhere were to be made here.", {}, "Please report it.")
 

@@ -11,13 +11,13 @@ Cost of a call beside the user's function: about 0.5 us, without a digest.
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
 from flowlib.clock import n_times_given_up
-from flowlib.execution.base import Batch, Call, Job
+from flowlib.execution.base import Batch, Call, Job, Outcome
 from flowlib.execution.worker import Worker, has_nodes, perform_in, refuse_generator, running_job
 from flowlib.graph.args import ATOMS
 from flowlib.graph.coroutine import finish
@@ -69,46 +69,61 @@ def perform_batch(batch: Batch, worker: Worker, context: Context, until: float =
     """
     batch.is_begun = True
     n_calls, n_before = len(batch.waiting), n_times_given_up()
-    _perform_waiting(batch, worker, context, until)
+    perform_calls(taken_from(batch), batch.done.append, worker, context, until)
     batch.has_waited = 2 * (n_times_given_up() - n_before) > n_calls
 
 
-def _perform_waiting(batch: Batch, worker: Worker, context: Context, until: float) -> None:
-    inside = context.copy().run(worker.call_quick, copy_context)
-    now, next_call, ended, made = worker.clock.monotonic, batch.waiting.popleft, batch.done.append, batch.made
-    cpu, cpu_before = worker.clock.cpu, worker.clock.cpu()
-    thread = threading.current_thread()
-    is_main = thread is threading.main_thread()
-    began = now()
+def taken_from(batch: Batch) -> Iterator[Call | Job]:
+    """Take the calls of a batch one by one, those that follow others with the values of these."""
+    next_call, made = batch.waiting.popleft, batch.made
     while batch.waiting:
         try:
             call = next_call()
         except IndexError:  # the last one was taken back this very moment
             return
+        if isinstance(call, Call) and call.follows and not batch.fill(call):
+            call.is_returned = True
+            batch.done.append(call)
+            continue
+        yield call
+        if made is not None and isinstance(call, Call) and call.source is not None and _leads(call):
+            made[call.source] = call.value
+
+
+def perform_calls(
+    calls: Iterable[Call | Job],
+    ended: Callable[[Outcome], object],
+    worker: Worker,
+    context: Context,
+    until: float = math.inf,
+) -> None:
+    """Make calls as they come; each has ended when the next is asked for. Never raises for what a call does.
+
+    Arguments are as for `perform_batch`; `ended` is told of each.
+    """
+    inside = context.copy().run(worker.call_quick, copy_context)
+    now, cpu, cpu_before = worker.clock.monotonic, worker.clock.cpu, worker.clock.cpu()
+    thread = threading.current_thread()
+    is_main, name = thread is threading.main_thread(), thread.name
+    for call in calls:
         if isinstance(call, Job):
             ended(perform_in(context, worker, call))
-            began = now()
-        elif call.follows and not batch.fill(call):
-            call.is_returned = True
-            ended(call)
         else:
-            call.worker = thread.name
+            call.worker = name
+            began = now()
             try:
                 call.value = _make_in_main(call, worker, inside) if is_main else inside.copy().run(_make, call)
             except BaseException as error:  # user code may raise anything, KeyboardInterrupt and SystemExit included
                 call.error = error
                 if until < math.inf and isinstance(error, KeyboardInterrupt):
                     until = -math.inf
-            call.duration_s = -began + (began := now())
+            call.duration_s = now() - began
             if call.duration_s >= MEASURED_FROM_S:
-                call.cpu_s = -cpu_before + (cpu_before := cpu())
+                call.cpu_s = min(-cpu_before + (cpu_before := cpu()), call.duration_s)
             if call.error is None and (call.wants_digest or type(call.value) not in ATOMS):
                 _look_at(call, worker, inside)
-                began = now()  # what becomes of a result is no part of the next call
-            if made is not None and call.source is not None and _leads(call):
-                made[call.source] = call.value
             ended(call)
-        if began >= until:
+        if until < math.inf and now() >= until:
             return
 
 

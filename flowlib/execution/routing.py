@@ -4,7 +4,7 @@ What flowlib itself has to do (operators, reductions, values of returned nodes) 
 quick, or works on values that are there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from flowlib.execution.base import Batch, Call, Executor, Job, Outcome
@@ -79,9 +79,9 @@ class RoutedExecutor:
         if batch.waiting:
             self._home.submit_batch(batch)
 
-    def perform_batch(self, batch: Batch) -> None:
-        """Make the calls of a batch in the calling thread."""
-        self._home.perform_batch(batch)
+    def perform_calls(self, calls: Iterable[Call | Job], ended: Callable[[Outcome], object]) -> None:
+        """Make calls as they come, in the calling thread."""
+        self._home.perform_calls(calls, ended)
 
     def collect(self, timeout_s: float | None) -> list[Outcome]:
         """Return the outcomes that are there, waiting for the first."""

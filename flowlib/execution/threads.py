@@ -12,13 +12,13 @@ handler does when it calls `wake`. A lock or a `threading.Semaphore` in its plac
 import math
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
 
-from flowlib.execution.base import Batch, Ended, Job, Outcome
+from flowlib.execution.base import Batch, Call, Ended, Job, Outcome
 from flowlib.execution.outbox import Outbox, outcomes_of
-from flowlib.execution.quick import PATIENCE_S, Unbegun, perform_batch
+from flowlib.execution.quick import PATIENCE_S, Unbegun, perform_batch, perform_calls
 from flowlib.execution.worker import Worker, perform_in
 from flowlib.ids import Key, NodeId
 
@@ -125,9 +125,9 @@ class ThreadExecutor(Outbox):
         self._unbegun.add(batch, self.perform)
         self.pool.put(batch, self)
 
-    def perform_batch(self, batch: Batch) -> None:
-        """Make the calls of a batch in the calling thread; they are in its `done` then."""
-        perform_batch(batch, self._worker, self._context)
+    def perform_calls(self, calls: Iterable[Call | Job], ended: Callable[[Outcome], object]) -> None:
+        """Make calls as they come, in the calling thread."""
+        perform_calls(calls, ended, self._worker, self._context)
 
     def perform(self, job: Job | Batch, until: float = math.inf) -> None:
         """Perform a job in the calling thread, with the context variables of the thread that began the run.

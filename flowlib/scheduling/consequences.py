@@ -11,7 +11,7 @@ from flowlib.scheduling.budgets import Budgets
 from flowlib.scheduling.limits import SLOT, ReadyQueue
 from flowlib.scheduling.messages import Assemble, Cancel, Command, Drop, Queued, Skip, Spent, Start, StartQuick
 from flowlib.scheduling.states import FINAL_STATES, illegal, next_state
-from flowlib.scheduling.stretch import followers
+from flowlib.scheduling.stretch import followers, links
 from flowlib.scheduling.table import NodeTable
 
 
@@ -295,7 +295,9 @@ class Consequences:
     def _share_of(self, node: NodeId) -> int:
         """Return the share of a piece of work that a node is; `SLOT` for one that is a piece of work by itself."""
         traits = self._table.traits[node]
-        if traits.is_special or traits.always or node in self._children or node in self._stale:
+        if traits.is_special or traits.always:
+            return SLOT
+        if node in self._children or node in self._stale or node in self._must_run:
             return SLOT
         return self._share_in.get(traits.task, SLOT)
 
@@ -330,13 +332,16 @@ class Consequences:
             yield node
 
     def _start_quick(self, nodes: list[NodeId], room: int) -> None:
-        """Start quick nodes as one piece of work; what follows them goes along where there is nothing to decide."""
+        """Start quick nodes as one piece of work; others follow where there is nothing to decide, or one after the other."""
         if not nodes:
             return
-        behind: list[NodeId] = []
-        if self._leading and not self._decides and not self._stopping:
+        behind: Sequence[NodeId] = ()
+        if self._leading and not self._stopping:
             table = self._table
-            behind = followers(nodes, table, self._leading, self._share_of, SLOT, room)
+            if not self._decides:
+                behind = followers(nodes, table, self._leading, self._share_of, SLOT, room)
+            elif len(nodes) == 1 and self._queue.is_all(nodes[0]):
+                behind = [*links(nodes[0], table, self._leading, self._share_of, SLOT, room)]
             for node in behind:
                 self._move(node, "followed")
                 table.n_missing[node] = 0

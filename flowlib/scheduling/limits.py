@@ -145,6 +145,10 @@ class ReadyQueue:
         """Return what share of a slot a node that was taken holds."""
         return self._held.get(node, SLOT)
 
+    def is_all(self, node: NodeId) -> bool:
+        """Whether a node that was taken holds all that is held of slots."""
+        return self._slots - self._free == self.units_held(node)
+
     def hold_nothing(self, node: NodeId) -> None:
         """Take note that a node runs in the slot of others."""
         self._held[node] = 0

@@ -122,6 +122,13 @@ class Done:
 
 
 @attrs.frozen
+class Found:
+    """The nodes were to follow others in one piece of work, and have stored results."""
+
+    nodes: Sequence[NodeId]
+
+
+@attrs.frozen
 class Ended:
     """The node is over, however it ended. A failure or a timeout that is kept as a value has one, too."""
 
@@ -216,6 +223,7 @@ Fact = (
     | Blocked
     | Unblocked
     | Done
+    | Found
     | Ended
     | Retried
     | Due

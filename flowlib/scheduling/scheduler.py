@@ -31,6 +31,7 @@ from flowlib.scheduling.messages import (
     Ended,
     Expanded,
     Fact,
+    Found,
     Freed,
     Grown,
     Hit,
@@ -63,6 +64,7 @@ class Scheduler(Consequences):
             Blocked: self._blocked,
             Unblocked: self._unblocked,
             Done: self._done,
+            Found: self._found,
             Ended: self._ended,
             Retried: self._retried,
             Due: self._due,
@@ -227,11 +229,17 @@ class Scheduler(Consequences):
 
     def _done(self, fact: Done) -> None:
         """Take note of many good ends at once: what `_ended` does for one."""
-        for node in fact.nodes:
+        self._are_over(fact.nodes, "done")
+
+    def _found(self, fact: Found) -> None:
+        self._are_over(fact.nodes, "cached")
+
+    def _are_over(self, nodes: Sequence[NodeId], state: NodeState) -> None:
+        for node in nodes:
             if self._state(node) != "running":
-                raise illegal(node, self._table.states[node], "done")
-        self._queue.release_many(fact.nodes)
-        self._have_ended(fact.nodes, "done")
+                raise illegal(node, self._table.states[node], state)
+        self._queue.release_many(nodes)
+        self._have_ended(nodes, state)
 
     def _have_ended(self, nodes: Sequence[NodeId], state: NodeState) -> None:
         states, has_value, is_dropped = self._table.states, self._table.has_value, self._table.is_dropped

@@ -1,7 +1,9 @@
 """Calls that follow others in one piece of work: a chain of quick calls is not a command for each of its links."""
 
+import tempfile
 import threading
 from contextvars import copy_context
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -17,7 +19,7 @@ from flowlib.graph.node import Node
 from flowlib.ids import NodeId
 from flowlib.scheduling.budgets import Budgets
 from flowlib.scheduling.limits import SLOT
-from flowlib.scheduling.messages import Done, Ended, Paced, Returned, Skip, StartQuick
+from flowlib.scheduling.messages import Decide, Done, Ended, Found, Missed, Paced, Returned, Skip, StartQuick
 from flowlib.scheduling.scheduler import Scheduler
 from flowlib.testing import EventLog, plain_value
 from tests.engine.test_batches import ids, make_worker, starts
@@ -130,6 +132,43 @@ def test_quick_calls_that_gain_nothing_beside_each_other_take_all_slots() -> Non
     assert [len(start.nodes) for start in starts(scheduler.handle([grown(plans)]))] == [SLOT]
 
 
+def deciding_scheduler(slots: int = 2, per_slot: int = 4) -> Scheduler:
+    scheduler = Scheduler(slots, decides=True)
+    scheduler.handle([Paced("quick", per_slot, alone=False, leads=True)])
+    return scheduler
+
+
+def test_links_are_handed_over_to_be_decided_one_by_one() -> None:
+    """Where results are stored, too: whoever makes the calls finds out what can be reused on the way."""
+    scheduler = deciding_scheduler()
+    scheduler.handle([grown(chain_plans(7))])
+
+    assert starts(scheduler.handle([Missed(ids(0))])) == [StartQuick(ids(0), ids(1, 3))]
+
+    commands = scheduler.handle([Done(ids(0, 2)), Found(ids(2)), Returned(ids(3))])
+    assert [command for command in commands if isinstance(command, Decide)] == [Decide(ids(3))]
+    assert [*scheduler.states[:5]] == ["done", "done", "cached", "ready", "waiting"]
+
+
+def test_where_results_are_stored_only_what_is_alone_is_followed() -> None:
+    """Two chains are decided in waves of two, which costs less than to go along each."""
+    scheduler = deciding_scheduler()
+    plans = [Plan(dependencies=ids(k - 2) if k > 1 else (), task="quick") for k in range(8)]
+    scheduler.handle([grown(plans)])
+
+    assert starts(scheduler.handle([Missed(ids(0, 2))])) == [StartQuick(ids(0, 2))]
+    scheduler.handle([Done(ids(0)), Ended(NodeId(1), "failed", has_value=False)])
+    assert starts(scheduler.handle([Missed(ids(2))])) == [StartQuick(ids(2), (*ids(4), *ids(6)))]
+
+
+def test_where_results_are_stored_a_fork_is_not_followed() -> None:
+    """What comes after it is a wave."""
+    scheduler = deciding_scheduler()
+    scheduler.handle([grown([Plan(dependencies=(), task="quick"), *[Plan(dependencies=ids(0), task="quick")] * 2])])
+
+    assert starts(scheduler.handle([Missed(ids(0))])) == [StartQuick(ids(0))]
+
+
 # ---- what a batch makes of it
 
 
@@ -159,20 +198,58 @@ def test_values_are_handed_on_inside_a_batch() -> None:
 # ---- whole runs
 
 
-def test_chain_of_quick_calls_takes_few_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+class Traffic:
+    """What a run asks of its scheduler: how often, and how many nodes it gives back that were to follow others."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.n_asked = self.n_returned = 0
+        handle = Scheduler.handle
+
+        def counting(scheduler: Scheduler, facts: Any) -> Any:
+            facts = [*facts]
+            self.n_asked += 1
+            self.n_returned += sum(len(fact.nodes) for fact in facts if isinstance(fact, Returned))
+            return handle(scheduler, facts)
+
+        monkeypatch.setattr(Scheduler, "handle", counting)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_chain_of_quick_calls_takes_few_commands(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kept: bool) -> None:
     """A guard of cost: a run of a chain asks the scheduler some times, not once for each link."""
-    n_asked = 0
-    handle = Scheduler.handle
+    traffic = Traffic(monkeypatch)
 
-    def counting(self: Scheduler, facts: Any) -> Any:
-        nonlocal n_asked
-        n_asked += 1
-        return handle(self, facts)
+    assert fl.run(chain_of(inc, 5 * LINKS), cache=tmp_path if kept else False, progress=False) == 5 * LINKS
+    assert traffic.n_asked < LINKS
 
-    monkeypatch.setattr(Scheduler, "handle", counting)
 
-    assert fl.run(chain_of(inc, 5 * LINKS), cache=False, progress=False) == 5 * LINKS
-    assert n_asked < LINKS
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("options", [{"check_out": lambda x: None}, {"retries": 2}])
+def test_calls_that_cannot_follow_are_not_handed_over_to_follow(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: dict[str, Any], kept: bool
+) -> None:
+    """A guard of cost: who gives them back each time pays for the whole chain with each link."""
+    traffic = Traffic(monkeypatch)
+    node = chain_of(inc.options(**options))
+
+    assert fl.run(node, cache=tmp_path if kept else False, progress=False) == LINKS
+    assert traffic.n_returned < 2 * LINKS
+
+
+def test_what_is_stored_is_found_on_the_way(tmp_path: Path) -> None:
+    """A chain whose beginning is new, and comes to what was there before: nothing after that is made."""
+
+    def go(start: int, n: int) -> tuple[int, int, int]:
+        log = EventLog()
+        node = inc(start)
+        for _ in range(n - 1):
+            node = inc(node)
+        value = fl.run(node, cache=tmp_path, progress=False, observers=[log])
+        return value, log.counts()["NodeFinished"], log.counts()["NodeCached"]
+
+    assert go(0, LINKS) == (LINKS, LINKS, 0)
+    assert go(-99, LINKS) == (LINKS - 99, 99, LINKS - 99)
+    assert go(-99, 2 * LINKS) == (2 * LINKS - 99, LINKS - 99, LINKS + 99)
 
 
 @pytest.mark.parametrize("executor", ["threads", "inline"])
@@ -217,14 +294,14 @@ def test_slow_link_holds_up_nobody_else() -> None:
     assert fl.run(both, cache=False, progress=False) == [LINKS, LINKS]
 
 
-@settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 2**32), executor=st.sampled_from(["threads", "inline"]))
-def test_any_graph_of_quick_calls_gives_what_plain_calls_give(seed: int, executor: Any) -> None:
-    """Scalars, tuples, lists of nodes, keyword and variable arguments, nodes that are returned."""
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32), executor=st.sampled_from(["threads", "inline"]), n_near=st.sampled_from([1, 9]))
+def test_any_graph_of_quick_calls_gives_what_plain_calls_give(seed: int, executor: Any, n_near: int) -> None:
+    """Scalars, tuples, lists of nodes, keyword and variable arguments, nodes that are returned; kept, found, half found."""
     dice = Random(seed)
     nodes: list[Any] = [inc(0)]
     for _ in range(300):
-        x, y = dice.choice(nodes[-9:]), dice.choice(nodes[-40:])
+        x, y = dice.choice(nodes[-n_near:]), dice.choice(nodes[-40:])
         make = dice.choice(
             [
                 lambda: inc(x),
@@ -237,6 +314,7 @@ def test_any_graph_of_quick_calls_gives_what_plain_calls_give(seed: int, executo
         )
         nodes.append(make())
 
-    result = fl.run(nodes, cache=False, progress=False, executor=executor)
-
-    assert result == plain_value(nodes)
+    expected = plain_value(nodes)
+    with tempfile.TemporaryDirectory() as directory:
+        for n, cache in ((0, False), (150, directory), (0, directory), (0, directory)):
+            assert fl.run(nodes[n:], cache=cache, progress=False, executor=executor) == expected[n:]

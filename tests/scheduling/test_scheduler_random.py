@@ -27,7 +27,8 @@ class World:
     """An engine without tasks: it answers commands as the dice say, and checks every command it is given.
 
     A node's *value* is the number of times it was made, so that a stale decision can be told from a fresh one.
-    Without anything to decide, nodes may follow others in one piece of work; `followers` are those that do.
+    Nodes may follow others in one piece of work; `followers` are those that do. Where there is something to decide, one
+    follows another that all else waits for.
     """
 
     def __init__(self, dice: Random, *, n_nodes: int, trouble: bool, decides: bool = True) -> None:
@@ -36,6 +37,7 @@ class World:
         self.slots = dice.randint(1, 4)
         self.budgets = Budgets({**POOLS, **PARTS, **RATES})
         self.scheduler = Scheduler(self.slots, self.budgets, decides=decides)
+        self.decides = decides
         self.n_spent = 0
         self.delayed: set[NodeId] = set()
         self.left: list[tuple[NodeId, int]] = []
@@ -230,6 +232,7 @@ class World:
                     self.start(node)
                 for node in command.followers:
                     assert self.state(node) == "running"
+                    assert node not in self.is_lost, "a lost value is made again by itself"
                     self.followers.add(node)
                     self.running.add(node)
             case m.Assemble():
@@ -333,6 +336,10 @@ class World:
             if not all(map(self.is_there, self.plans[node].dependencies)):
                 return  # those before it in the piece of work are not done
             self.followers.discard(node)
+            if self.decides and roll < 0.3:
+                self.over(node, has_value=True)
+                self.facts.append(m.Found((node,)))
+                return
         self.running.discard(node)
         if node in self.assembling:
             self.assembling.discard(node)
@@ -418,6 +425,11 @@ class World:
     def check_followers(self, nodes: tuple[NodeId, ...], followers: tuple[NodeId, ...]) -> None:
         """What follows needs nothing but values that are there, and those made before it in the same piece of work."""
         before = set(nodes)
+        if self.decides and followers:
+            assert len(nodes) == 1
+            assert self.running <= {*nodes, *followers}, "others run beside a chain"
+            chain = (*nodes, *followers)
+            assert all(self.plans[b].dependencies.count(a) for a, b in zip(chain, followers, strict=False))
         for node in followers:
             plan = self.plans[node]
             assert not plan.traits().is_special
