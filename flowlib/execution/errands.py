@@ -158,7 +158,8 @@ class BatchErrand:
     @property
     def cap_bytes(self) -> int | None:
         """The most memory its worker may hold: the least that one of the calls may."""
-        return min((cap for call in self._sent if (cap := cap_of(call)) is not None), default=None)
+        calls = self._sent or tuple(self.batch.waiting)
+        return min((cap for call in calls if (cap := cap_of(call)) is not None), default=None)
 
     def exceeded(self, held_bytes: int, journal: int) -> None:
         """Let the call that is running end with an error that says how much it held."""

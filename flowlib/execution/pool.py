@@ -265,6 +265,10 @@ class Pool:
                         return
                     self._make_worker()
                     continue
+                if idle.is_too_full_for(self._queue[0]):
+                    idle.is_old = True
+                    self._retire(idle)
+                    continue
                 errand = self._queue.popleft()
                 idle.errand = errand
             message = errand.message(idle.known, idle.name)

@@ -9,6 +9,7 @@ from typing import Protocol
 import attrs
 
 from flowlib.config import scratch_directory
+from flowlib.execution.proctree import memory_bytes
 from flowlib.execution.serving import BATCH, LENGTH, NOTE
 from flowlib.store.files import Files
 
@@ -74,15 +75,24 @@ class WorkerProcess:
     """The most memory it was seen to hold, its children included."""
     is_ending: bool = False
     is_old: bool = False
+    has_served: bool = False
+    """Whether it was given anything to do, and may have kept something of it."""
 
     def put(self, body: bytes, *, is_batch: bool) -> None:
         """Send a message, or as much of it as the socket takes.
 
         The journal is emptied first: what it says from now on is about this message.
         """
+        self.has_served = True
         os.ftruncate(self.journal, 0)
         self.outgoing.append(memoryview(LENGTH.pack(len(body) | (BATCH if is_batch else 0)) + body))
         self.send()
+
+    def is_too_full_for(self, errand: Errand) -> bool:
+        """Whether what earlier errands left here takes up half of what this one may hold: that is not its doing."""
+        if not self.has_served or (cap_bytes := errand.cap_bytes) is None:
+            return False
+        return memory_bytes(self.pid) > cap_bytes // 2
 
     def send(self) -> None:
         """Go on sending what waits. Never blocks."""

@@ -671,6 +671,30 @@ def test_a_task_over_its_memory_is_ended(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "150 MB" in str(caught.value)
 
 
+def test_a_task_is_not_charged_with_what_others_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that holds much already is replaced before a task with a limit of memory begins in it; others stay."""
+    monkeypatch.setattr(errands, "cap_of", lambda call: 2_000_000_000 if call.task.name == "limited" else None)
+
+    @fl.task
+    def hoard(n_bytes: int) -> int:
+        sys.modules["hoard"] = bytearray(n_bytes)  # type: ignore[assignment]
+        return os.getpid()
+
+    @fl.task
+    def limited(x: int) -> int:
+        return os.getpid()
+
+    @fl.task
+    def free(x: int) -> int:
+        return os.getpid()
+
+    light, heavy = 1_000, 1_100_000_000
+    first = run(hoard(light), workers=1)
+    assert run(limited(1), workers=1) == first
+    assert run(hoard(heavy), workers=1) == run(free(1), workers=1) == first
+    assert run(limited(2), workers=1) != first
+
+
 def test_a_call_over_its_time_is_ended_with_its_process(tmp_path: Path) -> None:
     """`timeout=` ends a task in a process wherever it is, and its process with it."""
     noted = tmp_path / "pid"
