@@ -3,8 +3,9 @@
 Invariant: a lease is given back only after the entry it protects has been committed, so whoever waits for it finds it.
 """
 
+import contextlib
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 from flowlib.clock import Clock
@@ -75,6 +76,13 @@ class Ledger:
         if self._store is not None and (self._mark is None or not self._computing):
             self._mark = self._store.mark(self._holder)
 
+    @contextlib.contextmanager
+    def looking_up_one_by_one(self) -> Iterator[None]:
+        """Note the moment: keys that are claimed from now on are looked up after it, one by one."""
+        self.before_looking_up()
+        with self._store.finding() if self._store is not None else contextlib.nullcontext():
+            yield
+
     def stored_meanwhile(self, keys: Sequence[Key]) -> Collection[Key]:
         """Return those of some leased keys that another run stored between our look-up and our lease."""
         if self._store is None or not keys:
@@ -89,7 +97,12 @@ class Ledger:
 
     def take_lease(self, number: NodeId, key: Key) -> bool:
         """Get the right to compute a key; False while another run holds it."""
-        return self.take_leases([(number, key)]) == [True]
+        if self._store is None or not self._waits or number in self._leases:
+            return True
+        lease = self._store.lease(key, self._holder)
+        if lease is not None:
+            self._leases[number] = lease
+        return lease is not None
 
     def take_leases(self, wanted: Sequence[tuple[NodeId, Key]]) -> list[bool]:
         """Get the rights to compute keys; False for each that another run holds."""

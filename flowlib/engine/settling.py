@@ -161,8 +161,12 @@ class Settling:
 
     def _take_one(self, outcome: Outcome) -> list[m.Fact]:
         """Turn the outcome of a call that nothing ran beside into facts; a plain one is kept later, with its like."""
+        return [m.Done((outcome.node,))] if self._has_taken(outcome) else self._take([outcome])
+
+    def _has_taken(self, outcome: Outcome) -> bool:
+        """Take the outcome of a plain call, to be kept later; False, and nothing done, if it is none."""
         if type(outcome) is not Call or outcome.error is not None or outcome.has_expansion or outcome.is_returned:
-            return self._take([outcome])
+            return False
         self._n_running -= 1
         self._record(outcome.node, outcome)
         self.values.made(outcome.node, outcome.value, None)
@@ -170,7 +174,7 @@ class Settling:
         self._unkept[outcome.key or outcome.node] = outcome
         if len(self._unkept) >= _MOST_UNKEPT or not is_small(outcome.value):
             self._keep_rest()
-        return [m.Done((outcome.node,))]
+        return True
 
     def _keep_rest(self) -> None:
         """Keep and tell what ended one by one."""

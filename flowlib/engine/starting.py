@@ -189,8 +189,8 @@ class Starting(Settling):
     def _go_along(self, links: Sequence[NodeId]) -> list[m.Fact]:
         """Decide and make calls each of which needs only the one before it, for as long as nothing else happens."""
         along = Along()
-        self._ledger.before_looking_up()
-        self._executor.perform_calls(self._calls_along(links, along), _already_taken)
+        with self._ledger.looking_up_one_by_one():
+            self._executor.perform_calls(self._calls_along(links, along), _already_taken)
         early, self._early = self._early, []
         return [*along.facts(links), *early]
 
@@ -201,7 +201,7 @@ class Starting(Settling):
         for number in links:
             if self._early or now() >= until or self._is_held_up():
                 return
-            decision = self._planner.decide((number,))[0]
+            decision = self._planner.decide_one(number)
             if isinstance(decision, Hit) and not decision.entry.flags and not decision.entry.watch:
                 self._use((number,), (decision.entry,))
                 along.found.append(number)
@@ -211,9 +211,8 @@ class Starting(Settling):
                 return
             self._n_running += 1
             yield call
-            facts = self._take_one(call)
-            if len(facts) != 1 or type(facts[0]) is not m.Done:
-                along.other = facts
+            if not self._has_taken(call):
+                along.other = self._take([call])
                 return
             along.made.append(number)
             self._ledger.commit_in_time()
@@ -229,7 +228,7 @@ class Starting(Settling):
             self._ledger.release(number)
             return None
         self._misses[number] = miss
-        if key in self._stored_meanwhile((number,)):
+        if miss.reasons[0].kind not in _STORED_WILL_NOT_DO and self._ledger.stored_meanwhile((key,)):
             return None  # it is decided again, now that the lease is ours
         self.recall.missed(miss)
         return call

@@ -5,6 +5,7 @@ it could not verify, and none of its methods lets store trouble reach a run: it 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol, cast
 
 import attrs
@@ -209,6 +210,12 @@ class Store(Protocol):
 
     def find(self, keys: Sequence[Key]) -> dict[Key, Entry]:
         """Return the valid entries among `keys`. One batch of look-ups; entries still waiting to be written count."""
+
+    def finding(self) -> AbstractContextManager[None]:
+        """Let `find` of single keys by this thread, one after the other, cost less.
+
+        It need not see what others have committed since the first of them, or since the last `mark` or any other call.
+        """
 
     def encode(self, value: object, *, codec: str | None = None) -> Payload:
         """Encode a value and write its blob if it is not small.

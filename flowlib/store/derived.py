@@ -20,15 +20,15 @@ RECENT_KEYS = 32
 
 
 def derive_from(
-    bodies: Mapping[str, bytes],
     committing: Callable[[Key], Entry | None],
+    bodies: Mapping[str, bytes],
     get: Callable[[Sequence[str]], Mapping[str, bytes]],
 ) -> dict[str, bytes]:
     """Return what follows from records that are being committed.
 
     Args:
-        bodies: The records by name; those that are no entries, or damaged, are passed over.
         committing: Returns an entry that is at hand, so that it need not be read.
+        bodies: The records by name; those that are no entries, or damaged, are passed over.
         get: Returns the bodies of records that are there.
     """
     entries = []

@@ -87,6 +87,7 @@ class Index:
         """
         self._directory, self._files, self._lock = directory, files, lock
         self._synchronous = int(sync)  # 1: the database survives a power cut, the log has its last records
+        self._is_shared = network  # without a log, who reads keeps others from writing
         self._threads = threading.local()
         self._aside: set[sqlite3.Connection] = set()
         with _translated(), lock():
@@ -143,11 +144,16 @@ class Index:
 
     @property
     def connection(self) -> "sqlite3.Connection":
-        """This thread's connection, opened when it is first asked for."""
+        """This thread's connection, opened when it is first asked for. It sees all that is committed by now."""
+        own = self._mine()
+        own.look_anew()
+        return own.connection
+
+    def _mine(self) -> "_Own":
         own: _Own | None = getattr(self._threads, "own", None)
         if own is None:
             own = self._threads.own = _Own(self._connect(), self._aside)
-        return own.connection
+        return own
 
     def _connect(self) -> "sqlite3.Connection":
         import sqlite3
@@ -174,17 +180,41 @@ class Index:
     def get(self, names: Sequence[str]) -> dict[str, bytes]:
         """Return the records among `names`. Cost: 10 us for one, 2 us a name for more, 1 us for most of what there is."""
         try:
-            connection = self.connection
             if len(names) == 1:
-                found = connection.execute(_ONE, names).fetchall()
-            elif len(names) >= _LONG and _has_at_most(connection, 2 * len(names)):
-                wanted = set(names)
-                found = [row for row in connection.execute(_ALL) if row[0] in wanted]
+                found = self._mine().look_up(names)
             else:
-                found = _get_many(connection, sorted(names))
+                connection = self.connection
+                if len(names) >= _LONG and _has_at_most(connection, 2 * len(names)):
+                    wanted = set(names)
+                    found = [row for row in connection.execute(_ALL) if row[0] in wanted]
+                else:
+                    found = _get_many(connection, sorted(names))
         except Exception as error:
             raise _translation(error) from error
         return {name: value for name, value in found if type(value) is bytes}
+
+    @contextlib.contextmanager
+    def looking_up(self) -> Iterator[None]:
+        """Let look-ups of single names by this thread, one after the other, see one state of the database.
+
+        To see another one each time takes locks, which are most of what such a look-up costs. Whatever else the thread
+        asks for, `look_anew` first of all, and they begin with the state of that moment.
+        """
+        try:
+            own = self._mine()
+        except Exception as error:
+            raise _translation(error) from error
+        before, own.keeps_looking = own.keeps_looking, not self._is_shared
+        try:
+            yield
+        finally:
+            own.keeps_looking = before
+            self.look_anew()
+
+    def look_anew(self) -> None:
+        """Let the next look-up of this thread see all that is committed by then."""
+        with contextlib.suppress(IndexLost, IndexBusy), _translated():
+            self._mine().look_anew()
 
     def version(self) -> tuple[object, int]:
         """Return what changes whenever another connection commits: another process, store or thread."""
@@ -251,8 +281,26 @@ class _Own:
 
     def __init__(self, connection: "sqlite3.Connection", aside: "set[sqlite3.Connection]") -> None:
         self.connection = connection
-        self.let_go = functools.partial(_let_go, connection, aside, os.getpid(), os.getpid)
+        self.keeps_looking = False
+        """Whether a look-up of a single name leaves its transaction open for the next one."""
+        self._is_looking = False
+        self._pid = os.getpid()
+        self.let_go = functools.partial(_let_go, connection, aside, self._pid, os.getpid)
         weakref.finalize(self, self.let_go).atexit = False  # threads may still be using theirs then
+
+    def look_up(self, names: Sequence[str]) -> list[tuple[str, object]]:
+        """Return the row of a single name, if there is one."""
+        if self.keeps_looking and not self._is_looking and not self.connection.in_transaction:
+            self.connection.execute("BEGIN")
+            self._is_looking = True
+        return self.connection.execute(_ONE, names).fetchall()
+
+    def look_anew(self) -> None:
+        """Close the transaction that look-ups have left open, unless trouble has, or it is that of a fork's parent."""
+        if self._is_looking:
+            self._is_looking = False
+            if self.connection.in_transaction and os.getpid() == self._pid:
+                self.connection.execute("COMMIT")
 
     def __del__(self) -> None:
         self.let_go()

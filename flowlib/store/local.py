@@ -10,9 +10,9 @@ that came through a fork starts afresh in the child: it shares no lock, no conne
 """
 
 import contextlib
+import functools
 import os
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -33,7 +33,6 @@ from flowlib.store.memo import StoredFileMemo
 from flowlib.store.notices import Notices
 from flowlib.store.opening import StoreOptions, no_index, open_directory, unusable
 from flowlib.store.records import Records
-from flowlib.store.replay import Derive, Get
 from flowlib.store.waiting import Batch, Waiting
 
 __all__ = ["LocalStore", "StoreOptions", "open_store"]
@@ -53,17 +52,6 @@ def open_store(path: str | os.PathLike[str], options: StoreOptions) -> "LocalSto
         return LocalStore(root, options, mac)
     except (IndexBusy, OSError) as error:
         raise no_index(root, error, options.files) from error
-
-
-def _derive_of(store: "LocalStore") -> Derive:
-    """Return the store's way to derive records, without a circle: a closed store's files are let go of with it."""
-    this = weakref.ref(store)
-
-    def derive(bodies: Mapping[str, bytes], get: Get) -> Mapping[str, bytes]:
-        store = this()
-        return derive_from(bodies, store._waiting.committing, get) if store is not None else {}
-
-    return derive
 
 
 class LocalStore:
@@ -86,7 +74,8 @@ class LocalStore:
         self.locks = lock_table(self.root / "leases", files)
         self.blobs = Blobs(self.root, files, self.options.fsync)
         network = is_network_path(self.root)
-        derive, sync = _derive_of(self), self.options.fsync != "off"
+        derive = functools.partial(derive_from, self._waiting.committing)
+        sync = self.options.fsync != "off"
         self.records = Records(
             self.root, files, self.mac, self.locks, self._notices, derive, sync=sync, network=network
         )
@@ -112,6 +101,11 @@ class LocalStore:
         for key in late:
             del found[key]
         return found
+
+    def finding(self) -> contextlib.AbstractContextManager[None]:
+        """Let `find` of single keys see one state of the index, until it is asked for anything else."""
+        self._here()
+        return self.records.looking_up()
 
     def _stored(self, keys: Sequence[Key]) -> dict[Key, Entry]:
         self._here()
@@ -262,6 +256,7 @@ class LocalStore:
     def mark(self, holder: Holder) -> Mark:
         """Note this moment. Cost: 1 us when alone, else a statement of SQLite (6 us)."""
         self._here()
+        self.records.look_anew()
         inside, alone = self.locks.moment(holder)
         return Mark(holder, inside, self.records.version() if alone is None else alone)
 
@@ -269,9 +264,11 @@ class LocalStore:
         """Say whether anybody but the holder may have committed and released since a mark. Cost: that of `mark`."""
         self._here()
         inside, alone = self.locks.moment(mark.holder)
-        if inside != mark.inside or mark.outside is None:
-            return True
-        return mark.outside != (alone if type(mark.outside) is int else self.records.version())
+        outside = alone if type(mark.outside) is int else self.records.version()
+        if inside == mark.inside and outside is not None and outside == mark.outside:
+            return False
+        self.records.look_anew()
+        return True
 
     # ---- the rest
 

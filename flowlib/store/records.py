@@ -96,6 +96,18 @@ class Records:
             self._tell_refused(why)
         return found
 
+    @contextlib.contextmanager
+    def looking_up(self) -> Iterator[None]:
+        """Let look-ups of single names by this thread see one state of the index, see `Index.looking_up`."""
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(IndexBusy, IndexLost):
+                stack.enter_context(self._index.looking_up())
+            yield
+
+    def look_anew(self) -> None:
+        """Let the next look-up of this thread see all that is committed by then."""
+        self._index.look_anew()
+
     def version(self) -> object:
         """Return what changes whenever somebody else commits, for one thread; None if it cannot be told."""
         try:

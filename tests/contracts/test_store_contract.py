@@ -422,6 +422,47 @@ def test_a_lease_that_another_run_gave_back_shows(store: Store, n_keys: int) -> 
     assert not store.others_since(store.mark(mine))
 
 
+def test_finding_one_by_one_misses_nothing_that_counts(store: Store) -> None:
+    """Own entries show at once, waiting or committed; those of others after a mark, and when `others_since` says so."""
+    mine, others = Holder(), Holder()
+
+    def store_elsewhere(number: int) -> None:
+        def put() -> None:
+            (lease,) = store.lease_many([key_of(number)], others)
+            store.put(entry_of(number, store.encode(number)))
+            store.flush()
+            assert lease is not None
+            store.release_many([lease])
+
+        thread = threading.Thread(target=put)
+        thread.start()
+        thread.join()
+
+    def finds(number: int) -> bool:
+        return key_of(number) in store.find([key_of(number)])
+
+    mark = store.mark(mine)
+    with store.finding():
+        assert not finds(1)
+        store.put(entry_of(1, store.encode(1)))
+        assert finds(1)
+        store.flush()
+        assert finds(1)
+        assert not finds(2)
+
+        store_elsewhere(2)
+        assert store.others_since(mark)
+        assert finds(2)
+
+        store_elsewhere(3)
+        mark = store.mark(mine)
+        assert finds(3)
+        with store.finding():
+            assert not finds(4)
+        store_elsewhere(4)
+    assert finds(4)
+
+
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.complex_numbers(), st.text(), st.binary(max_size=5000)
 )
