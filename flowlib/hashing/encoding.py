@@ -123,14 +123,20 @@ class Walk:
     """
 
     __slots__ = ("encoders", "extra", "files", "function_digest", "identities", "memo")
+    memo: dict[int, tuple[bytes, int, object]]
+    encoders: "dict[type, Callable[[Any, Walk], bytes | Node]]"
+    identities: dict[type, bytes]
 
     def __init__(self, function_digest: Callable[[object], Digest] | None, files: FileMemo | None) -> None:
-        self.function_digest = function_digest
-        self.files = files
-        self.extra = 0
-        self.memo: dict[int, tuple[bytes, int, object]] = {}
-        self.encoders: dict[type, Callable[[Any, Walk], bytes | Node]] = {}
-        self.identities: dict[type, bytes] = {}
+        self.function_digest, self.files, self.extra = function_digest, files, 0
+
+    def __getattr__(self, name: str) -> dict[Any, Any]:
+        """Make a table when it is first asked for: plain values need none, and to make them takes as long as two scalars."""
+        if name not in Walk.__slots__:
+            raise AttributeError(name)
+        table: dict[Any, Any] = {}
+        setattr(self, name, table)
+        return table
 
     def buffer(self, head: bytes, data: bytes | bytearray | memoryview) -> bytes:
         """Encode contiguous bytes after `head`: as they are when small, by their XXH3-128 when large."""

@@ -107,14 +107,19 @@ def encode_dict(value: dict[Any, Any], walk: Walk) -> bytes | Node:
         names = tuple(value)
         known = _HEADS.get(names) or _make_head(names)
         if known is not None:
-            head, ordered, ordered_values = known
-            return _itemwise(head, ordered_values(value), walk, ordered)
+            head, ordered, values_of = known
+            values, extra_before = values_of(value), walk.extra
+            try:
+                return head + b"".join([SCALARS[type(value)](value, walk) for value in values])
+            except KeyError:  # as in `_itemwise`, without the call: configurations come by the thousand
+                walk.extra = extra_before
+            return Node(head, values, Order.GIVEN, index_label, ordered)
     kind = "s" if set(map(type, value)) == _ONLY_TEXT else common_kind(value)
     if kind not in _SORTED_KINDS:
         flat = _flat(value)
         return Node(b"D" + count(len(value)), flat, Order.PAIRS, key_label, flat)
     keys = sorted(value)
-    values = [value[key] for key in keys]
+    values = tuple([value[key] for key in keys])
     head = b"d" + count(len(keys)) + _sorted_items(kind, keys, walk)
     packed = pack(values, walk)
     return _itemwise(head + b"v", values, walk, keys) if packed is None else head + packed
