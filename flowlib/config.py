@@ -3,6 +3,7 @@
 The only reader of the environment. Settings are read once at a door and passed down; nothing below a door asks for them.
 """
 
+import functools
 import os
 import re
 from collections.abc import Mapping
@@ -168,10 +169,12 @@ def project_root(start: Path | None = None) -> Path:
     except FileNotFoundError:
         hint = "Change to a directory that exists."
         raise ConfigError("The current directory was removed.", {}, hint) from None
-    for directory in (here, *here.parents):
-        if (directory / "pyproject.toml").is_file() or (directory / ".git").exists():
-            return directory
-    return here
+    place = before = os.fspath(here)
+    while not (os.path.isfile(os.path.join(place, "pyproject.toml")) or os.path.exists(os.path.join(place, ".git"))):
+        before, place = place, os.path.dirname(place)
+        if place == before:
+            return here
+    return Path(place)  # texts all the way, because every run asks: paths would take three times as long
 
 
 def cache_directory(settings: Settings, start: Path | None = None) -> Path | None:
@@ -258,8 +261,12 @@ def _from_project(root: Path) -> dict[str, Any]:
         return {}
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error), "Make it readable.") from None
-    if b"flowlib" not in data:
-        return {}
+    return dict(_settings_in(path, data)) if b"flowlib" in data else {}
+
+
+@functools.lru_cache(maxsize=8)
+def _settings_in(path: Path, data: bytes) -> Mapping[str, Any]:
+    """Return what a project's file says, by what is in it: every run reads it, and it seldom changes."""
     import tomllib
 
     try:
@@ -290,8 +297,8 @@ def _unreadable(path: Path, reason: str, hint: str, line: int | None = None) -> 
 
 def _from_environment() -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for variable, text in os.environ.items():
-        if variable.startswith("FLOWLIB_") and text:
+    for variable in [variable for variable in os.environ if variable.startswith("FLOWLIB_")]:
+        if text := os.environ.get(variable):
             name = variable.removeprefix("FLOWLIB_").lower()
             found[name] = _parsed(name, text, variable)
     return _checked(found, "the environment (FLOWLIB_...)")

@@ -13,7 +13,7 @@ from flowlib.engine.feed import Feeds
 from flowlib.engine.values import Values
 from flowlib.errors import FlowError
 from flowlib.execution.base import Call, Job, Stopwatch
-from flowlib.graph.args import Quoted, nodes_in
+from flowlib.graph.args import ATOMS, Quoted, nodes_in
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
 from flowlib.graph.policy import Policy
@@ -96,11 +96,13 @@ class Jobs:
             if not kind.is_plain and (not kind.is_plain_at_first or self._attempts.number(number) > 1):
                 rest.append(number)
                 continue
-            args = node._fl_args if follow else plain_arguments(node._fl_args)
+            args: tuple[Any, ...] | None = node._fl_args
+            if not follow and not ATOMS.issuperset(map(type, node._fl_args)):
+                args = plain_arguments(node._fl_args)
             if args is None:
                 rest.append(number)
                 continue
-            call = Call(number, node._fl_task, node._fl_policy, args, None, False)
+            call = Call(number, task, policy, args)
             if follow:
                 call.follows, call.splits = True, kind.splits
             elif kind.splits:

@@ -197,8 +197,7 @@ class Settling:
             for call, (number, key) in zip(calls, self._put(calls, misses), strict=True):
                 self.values.made(number, call.value, key)
         else:
-            for call in calls:
-                self.values.made(call.node, call.value, None)
+            self.values.made_unkept({call.node: call.value for call in calls})
         if self._context.emitter.is_watched:
             self._announce(calls, misses)
         if self._feeds.are_fed:

@@ -8,6 +8,7 @@ scheduler in between: a link of a cached chain costs 50 us that way, and twice a
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
+from flowlib.collector import collector_paused
 from flowlib.engine.context import RunContext
 from flowlib.engine.failure import needs_itself
 from flowlib.engine.flight import Blocked
@@ -160,7 +161,8 @@ class Starting(Settling):
 
     def _start_uncached(self, nodes: tuple[NodeId, ...], followers: tuple[NodeId, ...]) -> list[m.Fact]:
         facts: list[m.Fact] = []
-        calls, rest = self._jobs.uncached_calls(nodes)
+        with collector_paused():
+            calls, rest = self._jobs.uncached_calls(nodes)
         for number in rest:
             facts += self._start(number)
         behind, returned = self._jobs.uncached_calls(followers, follow=True)

@@ -129,6 +129,10 @@ class Values:
                     return
         self._live[number] = value
 
+    def made_unkept(self, values: Mapping[NodeId, Any]) -> None:
+        """Take values that calls made in a run that stores nothing."""
+        self._live.update(values)
+
     def _has_room(self, number: NodeId, n_bytes: int) -> bool:
         """Say whether an array may stay in memory, and count it if so. The first one always may, whatever its size."""
         if n_bytes >= MAP_FROM_BYTES:

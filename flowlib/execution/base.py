@@ -190,6 +190,8 @@ class Call(Outcome):
     is_returned = False
     """Whether it has not been made, because those values are not there, or are not plain."""
     previous: None = None
+    key: Key | None = None
+    keep = wants_digest = False
 
     def __init__(
         self,
@@ -197,11 +199,12 @@ class Call(Outcome):
         task: Task[..., Any],
         policy: Policy,
         args: tuple[Any, ...],
-        key: Key | None,
-        wants_digest: bool,
+        key: Key | None = None,
+        wants_digest: bool = False,
     ) -> None:
-        self.node, self.task, self.policy, self.args, self.key = node, task, policy, args, key
-        self.keep, self.wants_digest = key is not None, wants_digest
+        self.node, self.task, self.policy, self.args = node, task, policy, args
+        if wants_digest or key is not None:
+            self.key, self.keep, self.wants_digest = key, key is not None, wants_digest
 
     def split(self) -> None:
         """Tell what is given by keyword from what is given by position."""

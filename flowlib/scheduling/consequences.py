@@ -3,13 +3,13 @@
 The lower half of the scheduler; `scheduler` has the facts that set it off, and the rules for both.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from flowlib.events import NodeState
 from flowlib.ids import NodeId
 from flowlib.scheduling.budgets import Budgets
 from flowlib.scheduling.limits import SLOT, ReadyQueue
-from flowlib.scheduling.messages import Assemble, Cancel, Command, Drop, Queued, Skip, Spent, Start, StartQuick
+from flowlib.scheduling.messages import Assemble, Cancel, Command, Drop, Queued, Skip, Spent, Start, StartQuick, Traits
 from flowlib.scheduling.states import FINAL_STATES, illegal, next_state
 from flowlib.scheduling.stretch import followers, links
 from flowlib.scheduling.table import NodeTable
@@ -28,7 +28,7 @@ class Consequences:
         self._decides = decides
         self._table = NodeTable()
         self._budgets = budgets or Budgets()
-        self._queue = ReadyQueue(slots, self._budgets, self._table.traits, self._units_of)
+        self._queue = ReadyQueue(slots, self._budgets, self._table.traits, self._units_of, self._units_of_kind)
         self._slots = slots
         self._share_in: dict[str, int] = {}
         """What share of a piece of work a call of a quick task is, in units; other calls are whole ones."""
@@ -86,24 +86,45 @@ class Consequences:
         self._ended_now.append(node)
 
     def _settle(self) -> None:
-        """Tell the neighbours of every node that has just ended; skipped nodes end in turn. No recursion."""
+        """Tell the neighbours of every node that has just ended; skipped nodes end in turn. No recursion.
+
+        The inner loop of every run: once for each edge. Those that get a value are told together at the end of a round.
+        """
         table = self._table
-        for node in self._ended_now:  # it grows meanwhile
-            self._forget(table.dependencies[node])
-            if self._children:
-                self._forget(self._children.pop(node, ()))
-            if table.n_consumers[node] == 0:
-                self._unwanted.append(node)
-            if self._waiters:
-                for waiter, needs_value in self._waiters.pop(node, ()):
-                    self._tell((waiter,), node, needs_value=needs_value)
-            if not table.has_told[node]:
+        while self._ended_now:
+            ended, self._ended_now = self._ended_now, []
+            told: dict[NodeId, int] = {}
+            for node in ended:
+                if needed := table.dependencies[node]:
+                    self._forget(needed)
+                if self._children:
+                    self._forget(self._children.pop(node, ()))
+                if table.n_consumers[node] == 0:
+                    self._unwanted.append(node)
+                if self._waiters:
+                    for waiter, needs_value in self._waiters.pop(node, ()):
+                        self._tell((waiter,), node, needs_value=needs_value)
+                if table.has_told[node]:
+                    continue
                 table.has_told[node] = True
-                self._tell(table.dependents[node], node, needs_value=True)
-        self._ended_now.clear()
+                if table.has_value[node]:
+                    for waiter in table.dependents[node]:
+                        told[waiter] = told.get(waiter, 0) + 1
+                else:
+                    self._tell(table.dependents[node], node, needs_value=True)
+            self._tell_many(told)
+
+    def _tell_many(self, told: Mapping[NodeId, int]) -> None:
+        """Tell nodes how many of those they wait for have ended with a value."""
+        states, n_missing = self._table.states, self._table.n_missing
+        for waiter, n_ended in told.items():
+            if states[waiter] == "waiting":
+                n_missing[waiter] -= n_ended
+                if not n_missing[waiter]:
+                    self._inputs_there(waiter)
 
     def _tell(self, waiters: Sequence[NodeId], ended: NodeId, *, needs_value: bool) -> None:
-        """Tell nodes that one of those they wait for has ended. The inner loop of every run: once for each edge."""
+        """Tell nodes that one of those they wait for has ended."""
         table = self._table
         states, n_missing = table.states, table.n_missing
         will_do = not needs_value or table.has_value[ended]
@@ -175,8 +196,18 @@ class Consequences:
         """Let the nodes that have become ready wait for slots."""
         if not self._ready_now:
             return
-        table, ranks = self._table, []
+        table = self._table
         nodes, self._ready_now = self._ready_now, []
+        if self._stopping or table.n_special:
+            nodes = self._without_special(nodes)
+        self._queue.push_many(table.ranks(nodes))
+        if self._ended_now:
+            self._settle()
+
+    def _without_special(self, nodes: Iterable[NodeId]) -> list[NodeId]:
+        """Cancel, or push one by one, those of some nodes that need more than a slot; return the others."""
+        table = self._table
+        plain: list[NodeId] = []
         for node in nodes:
             if self._stopping and not table.traits[node].always:
                 if table.states[node] == "ready":
@@ -184,10 +215,8 @@ class Consequences:
             elif table.traits[node].is_special:
                 self._push(node)
             else:
-                ranks.append(table.rank(node))
-        self._queue.push_many(ranks)
-        if self._ended_now:
-            self._settle()
+                plain.append(node)
+        return plain
 
     def _forget_wait(self, node: NodeId) -> None:
         """Let a node wait no longer for a lease or for the time of its next attempt."""
@@ -277,10 +306,7 @@ class Consequences:
         share = SLOT // per_slot
         self._share_in[task] = share
         self._units_in[task] = share * self._slots if alone and share < SLOT else share
-        if leads:
-            self._leading.add(task)
-        else:
-            self._leading.discard(task)
+        (self._leading.add if leads else self._leading.discard)(task)
 
     def _units_of(self, node: NodeId) -> int:
         """Return the share of a slot that a node takes; what is put together from children is worth a whole one.
@@ -292,12 +318,15 @@ class Consequences:
         units = self._units_in.get(self._table.traits[node].task, SLOT)
         return SLOT if node in self._children else units
 
+    def _units_of_kind(self, traits: Traits) -> int:
+        """Return the share of a slot that each ready node with these traits takes, where none has children."""
+        return self._units_in.get(traits.task, SLOT)
+
     def _share_of(self, node: NodeId) -> int:
         """Return the share of a piece of work that a node is; `SLOT` for one that is a piece of work by itself."""
         traits = self._table.traits[node]
-        if traits.is_special or traits.always:
-            return SLOT
-        if node in self._children or node in self._stale or node in self._must_run:
+        is_whole = traits.is_special or traits.always or node in self._children
+        if is_whole or node in self._stale or node in self._must_run:
             return SLOT
         return self._share_in.get(traits.task, SLOT)
 

@@ -23,7 +23,7 @@ _WAVE = 32
 """Fewer nodes than this are pushed one by one."""
 
 
-def _whole(node: NodeId) -> int:
+def _whole(_: NodeId | Traits) -> int:
     return SLOT
 
 
@@ -35,6 +35,7 @@ class ReadyQueue:
         budgets: What else they need; others may take from it, too.
         traits: What each node needs, by id; it may grow.
         units_of: What share of a slot a node takes, in units; 0 for one that is not to start any more.
+        units_of_kind: What share each node of a wave takes that has some traits.
 
     Attributes:
         spent: The rates that nodes taken since it was last cleared have used up, each as often as it was.
@@ -54,16 +55,23 @@ class ReadyQueue:
             "_traits",
             "_slots",
             "_units_of",
+            "_units_of_kind",
             "_wave",
         ),
         "spent",
     )
 
     def __init__(
-        self, slots: int, budgets: Budgets, traits: Sequence[Traits], units_of: Callable[[NodeId], int] = _whole
+        self,
+        slots: int,
+        budgets: Budgets,
+        traits: Sequence[Traits],
+        units_of: Callable[[NodeId], int] = _whole,
+        units_of_kind: Callable[[Traits], int] = _whole,
     ) -> None:
         self._free = self._slots = slots * SLOT
-        self._budgets, self._traits, self._units_of = budgets, traits, units_of
+        self._budgets, self._traits = budgets, traits
+        self._units_of, self._units_of_kind = units_of, units_of_kind
         self._held: dict[NodeId, int] = {}
         self._holding: dict[NodeId, Needs] = {}
         """What nodes give back when they end, beside slots."""
@@ -125,12 +133,18 @@ class ReadyQueue:
         return None
 
     def take_wave(self) -> list[NodeId]:
-        """Give the best nodes that fit their slots, in order: what `take` gives one by one as long as none names a pool."""
-        wave, heap, units_of, held, free = self._wave, self._heap, self._units_of, self._held, self._free
+        """Give the best nodes that fit their slots, in order: what `take` gives one by one as long as none names a pool.
+
+        Some may have been ended meanwhile: they are to be put back.
+        """
+        wave, heap, traits, held, free = self._wave, self._heap, self._traits, self._held, self._free
         taken: list[NodeId] = []
+        kind, units = None, SLOT
         while wave and not (heap and heap[0] < wave[-1]):
             node = wave[-1][3]
-            units = units_of(node)
+            if traits[node] is not kind:
+                kind = traits[node]
+                units = self._units_of_kind(kind)
             if units > free:
                 break
             free -= units

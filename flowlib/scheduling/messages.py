@@ -3,7 +3,7 @@
 What happens to thousands of nodes in a row (deciding, starting, ending well, dropping) is told of many at once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import attrs
 
@@ -57,6 +57,10 @@ class Grown:
     """Nodes whose values somebody waits for: they are never dropped."""
     parent: NodeId | None = None
     """The node that returned them: they are ranked as part of the path to its end."""
+
+    def kinds(self) -> Collection[Traits]:
+        """Return the different traits: few, because the calls of a task share theirs."""
+        return {id(traits): traits for traits in self.traits}.values()
 
 
 @attrs.frozen

@@ -147,7 +147,7 @@ class Scheduler(Consequences):
 
     def _grown(self, fact: Grown) -> None:
         table = self._table
-        for wants in {traits.wants for traits in fact.traits}:
+        for wants in {traits.wants for traits in fact.kinds()}:
             for name, amount in wants:
                 if amount > (self._budgets.size(name) or 0):
                     raise InternalError("A node needs more than there is.", {"of": name}, "Please report it.")
@@ -235,9 +235,10 @@ class Scheduler(Consequences):
         self._are_over(fact.nodes, "cached")
 
     def _are_over(self, nodes: Sequence[NodeId], state: NodeState) -> None:
+        states = self._table.states
         for node in nodes:
-            if self._state(node) != "running":
-                raise illegal(node, self._table.states[node], state)
+            if not 0 <= node < len(states) or states[node] != "running":
+                raise illegal(node, self._state(node), state)
         self._queue.release_many(nodes)
         self._have_ended(nodes, state)
 

@@ -31,9 +31,13 @@ def followers(
     states, dependents, n_missing, traits = table.states, table.dependents, table.n_missing, table.traits
     lacking: dict[NodeId, int] = {}
     found: list[NodeId] = []
+    kind, leads = None, False
     for part in (nodes, found):  # `found` grows while it is looked at
         for node in part:
-            if traits[node].task not in leading:
+            if traits[node] is not kind:
+                kind = traits[node]
+                leads = kind.task in leading
+            if not leads:
                 continue
             for dependent in dependents[node]:
                 left = lacking.get(dependent)

@@ -1,6 +1,6 @@
 """Facts in, commands out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 import pytest
@@ -491,13 +491,18 @@ class CountingList(list[object]):
 def count_told(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Count how many neighbours are told of ends: the scheduler's inner loop."""
     told = [0]
-    inner = Scheduler._tell
+    inner, inner_many = Scheduler._tell, Scheduler._tell_many
 
     def tell(self: Scheduler, waiters: Sequence[NodeId], ended: NodeId, *, needs_value: bool) -> None:
         told[0] += len(waiters)
         inner(self, waiters, ended, needs_value=needs_value)
 
+    def tell_many(self: Scheduler, ends: Mapping[NodeId, int]) -> None:
+        told[0] += sum(ends.values())
+        inner_many(self, ends)
+
     monkeypatch.setattr(Scheduler, "_tell", tell)
+    monkeypatch.setattr(Scheduler, "_tell_many", tell_many)
     return told
 
 
