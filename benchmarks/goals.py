@@ -194,13 +194,18 @@ def _rest() -> Iterator[Goal]:
     )
     yield Goal(workload="W8", text="frame, to dask's tokenize", at_most=1, found=_over("frame", 1_000_000, "dask"))
     yield Goal(workload="W8", text="frame, to joblib.hash", at_most=1 / 5, found=_over("frame", 1_000_000, "joblib"))
+    yield from _sweeps(100_000)
+    yield from _sweeps(10_000)
+
+
+def _sweeps(n: int) -> Iterator[Goal]:
+    """Give the goals for a sweep; they were set for 100,000 points."""
     parts = [("sweep warm", 1.0), ("sweep cold", 0.01)]
-    yield Goal(
-        workload="W9", text="grown, to warm and new points", at_most=1.3, found=_sum_over(parts, "sweep grown", n)
-    )
+    grown = _sum_over(parts, "sweep grown", n)
+    yield Goal(workload="W9", text=f"{n:,} points grown, to warm and new points", at_most=1.3, found=grown)
     for reducer in ("best", "mean", "top"):
         found = _added(f"sweep {reducer}", "sweep warm", n)
-        yield Goal(workload="W9", text=f"{reducer} adds to a point", at_most=3, found=found, unit=" us")
+        yield Goal(workload="W9", text=f"{reducer} adds to each of {n:,} points", at_most=3, found=found, unit=" us")
 
 
 def _named(peer: str) -> str:

@@ -46,7 +46,7 @@ def _again(label: str, workload: str, *sizes: int, place: str) -> tuple[Cell, ..
 FLAT = (100, 1_000, 10_000, 100_000)
 CACHED = (100, 1_000, 10_000, 100_000)
 MODULES = 200
-POINTS = 10_000
+POINTS = (10_000, 100_000)
 ALONE = ("flowlib", "floor")
 
 SESSIONS = (
@@ -113,22 +113,28 @@ SESSIONS = (
         only=(*ALONE, "joblib", "dask"),
     ),
     Session(
-        name="sweep cold", warm_up=("sweep", 10), cells=_cells("sweep cold", "sweep", POINTS, place="sweep"), only=ALONE
+        name="sweep cold",
+        warm_up=("sweep", 10),
+        cells=_cells("sweep cold", "sweep", *POINTS, place="sweep"),
+        only=ALONE,
     ),
     Session(
-        name="sweep warm", warm_up=("sweep", 10), cells=_again("sweep warm", "sweep", POINTS, place="sweep"), only=ALONE
+        name="sweep warm",
+        warm_up=("sweep", 10),
+        cells=_again("sweep warm", "sweep", *POINTS, place="sweep"),
+        only=ALONE,
     ),
     Session(
         name="sweep grown",
         warm_up=("sweep", 10),
-        cells=_again("sweep grown", "sweep_grown", POINTS, place="sweep"),
+        cells=_again("sweep grown", "sweep_grown", *POINTS, place="sweep"),
         only=ALONE,
     ),
     *(
         Session(
             name=f"sweep {reducer}",
             warm_up=(f"sweep_{reducer}", 10),
-            cells=_again(f"sweep {reducer}", f"sweep_{reducer}", POINTS, place="sweep"),
+            cells=_again(f"sweep {reducer}", f"sweep_{reducer}", *POINTS, place="sweep"),
             only=ALONE,
         )
         for reducer in ("best", "mean", "top")

@@ -1,6 +1,6 @@
 """The closed set of nodes that a run needs, numbered so that dependencies come before dependents."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from flowlib.graph.node import Node
@@ -33,6 +33,10 @@ class Graph:
     def id_of(self, node: Node) -> NodeId:
         """Return the id of a node of this graph."""
         return self._ids[node]
+
+    def ids_of(self, nodes: Iterable[Node]) -> Iterator[NodeId]:
+        """Return what `id_of` returns for each node, without a call for each."""
+        return map(self._ids.__getitem__, nodes)
 
     @property
     def ids(self) -> list[NodeId]:

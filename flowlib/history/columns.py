@@ -1,14 +1,15 @@
 """A batch of nodes as the fields of one line: columns, each written as one value where it holds only that value.
 
 Layout: `{"event": "NodesRan", "at": 12.5, "worker": "main", "calls": [["fit", "train.py:3", ["first seen"]]],
-"call": 0, "node": [4, 5, 6], "label": "", "key": ["aa...", "bb...", "cc..."], "took_ns": [81, 75, 79], "size": 12}`.
+"call": 0, "node": {"from": 4, "to": 6}, "label": "", "key": ["aa...", "bb...", "cc..."], "took_ns": [81, 75, 79],
+"size": 12}`.
 `calls` holds what many nodes share, `call` the place of each node's own in it. A column is a list with one place for each
-node, or the value that all have. Times are one `at` for the line and whole nanoseconds for each node: C writes whole
+node, or the value that all have; numbers of nodes that follow one another are written as the first and the last. Times are one `at` for the line and whole nanoseconds for each node: C writes whole
 numbers four times as fast as decimals.
 
 Constraints: a line may have been edited by hand, so all columns are checked, for length and for the type of each value,
 before a batch is made of them. A torn line loses one batch, about as much as a torn group of single events.
-Cost: writing takes about a third of a microsecond a node, most of it for its key.
+Cost: writing takes about a third of a microsecond a node, most of it for its key; without one next to nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from typing import Any
 
 from flowlib.events import Call, EventBatch, NodesCached, NodesRan
 
+_MOST_NODES = 1 << 20
+"""A line holds a few thousand; what an edited one says must not fill the memory."""
 _LONGEST_NS = 2**63
 """Three centuries. What is longer was not measured, and may be more than a float can hold."""
 
@@ -28,7 +31,7 @@ def fields_of(batch: EventBatch) -> dict[str, object]:
     else:
         line["saved_ns"] = _column(batch.saved_ns)
     line |= {"calls": batch.calls, "call": _column(batch.call_of), "label": _column(batch.labels)}
-    return line | {"key": _column(batch.keys), "node": list(batch.nodes)}
+    return line | {"key": _column(batch.keys), "node": _numbers(batch.nodes)}
 
 
 def batch_of(kind: str, fields: Mapping[str, Any]) -> EventBatch:
@@ -41,7 +44,7 @@ def batch_of(kind: str, fields: Mapping[str, Any]) -> EventBatch:
     Raises:
         ValueError: A column is missing, is too short or too long, or holds a value of another type.
     """
-    nodes = fields.get("node")
+    nodes = _spread_numbers(fields.get("node"))
     if not isinstance(nodes, list) or not nodes:
         raise ValueError("there are no nodes")
     n = len(nodes)
@@ -71,6 +74,24 @@ def _column(values: Sequence[object]) -> object:
     """Return a column as it is written: as one value if it holds only that. No value is a list, so it reads back."""
     first = values[0]
     return first if values[-1] == first and values.count(first) == len(values) else values
+
+
+def _numbers(nodes: Sequence[int]) -> object:
+    """Return the column of nodes as it is written: from the first to the last, if they follow one another."""
+    first, numbers = nodes[0], list(nodes)
+    if len(numbers) > 2 and numbers == [*range(first, first + len(numbers))]:
+        return {"from": first, "to": numbers[-1]}
+    return numbers
+
+
+def _spread_numbers(column: object) -> object:
+    """Return the column of nodes that was read: a list, whichever way it was written."""
+    if not isinstance(column, dict) or column.keys() != {"from", "to"}:
+        return column
+    first, last = _checked([column["from"], column["to"]], int)
+    if not 0 <= first <= last < first + _MOST_NODES:
+        raise ValueError("the nodes are not a range")
+    return [*range(first, last + 1)]
 
 
 def _spread(fields: Mapping[str, Any], name: str, n: int, *types: type) -> list[Any]:

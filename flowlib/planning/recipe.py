@@ -155,7 +155,7 @@ class Recipes:
 
     def _names_of(self, nodes: Iterable[Node]) -> list[Name]:
         """Return the names of many nodes, without a call for each."""
-        names = [*map(self._names.__getitem__, map(self._graph.id_of, nodes))]
+        names = [*map(self._names.__getitem__, self._graph.ids_of(nodes))]
         if None in names:
             raise NoRecipe
         return names  # type: ignore[return-value]

@@ -62,12 +62,24 @@ def test_events_of_nodes_that_ran_are_pairs_in_order() -> None:
 
 
 def test_what_nodes_share_is_written_once() -> None:
-    """A line costs a node its number, its key and its time."""
+    """A line costs a node its key and its time, and its number where they do not follow one another."""
     line = json.loads(encode(ran(100)))
 
     assert line["call"] == 0
+    assert line["node"] == {"from": 0, "to": 99}
     assert (line["label"], line["size"], line["worker"]) == ("", 12, "main")
     assert len(encode(ran(100))) < 100 * 80
+
+
+@pytest.mark.parametrize(
+    "nodes", [[7], [7, 8], [7, 8, 9], [9, 8, 7], [7, 9, 8], [7, 7, 8], [0, 2, 4], [*range(3, 900)]]
+)
+def test_numbers_come_back_as_they_were(nodes: list[int]) -> None:
+    """Whether they follow one another or not."""
+    batch = decode(encode(ran(len(nodes), nodes=nodes)))
+
+    assert isinstance(batch, NodesRan)
+    assert batch.nodes == nodes
 
 
 def test_columns_may_be_what_the_engine_has_at_hand() -> None:
@@ -95,6 +107,12 @@ def change(**fields: Any) -> str:
         change(node=[]),
         change(node=3),
         change(node=[0, 1, 2.0]),
+        change(node={"from": 0}),
+        change(node={"from": 0, "to": 2.0}),
+        change(node={"from": -3, "to": -1}),
+        change(node={"from": 2, "to": 0}),
+        change(node={"from": 0, "to": 3}),
+        change(node={"from": 0, "to": 10**15}),
         change(node=[0, 1, True]),
         change(key=["a", "b"]),
         change(key=["a", "b", 3]),
