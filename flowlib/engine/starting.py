@@ -200,14 +200,16 @@ class Starting(Settling):
         """Yield the call of each node that has to be made, once the one before it has ended; take what became of it."""
         now = self._context.clock.monotonic
         until = now() + PATIENCE_S
+        found: dict[NodeId, Entry] = {}
         for number in links:
             if self._early or now() >= until or self._is_held_up():
-                return
+                break
             decision = self._planner.decide_one(number)
             if isinstance(decision, Hit) and not decision.entry.flags and not decision.entry.watch:
-                self._use((number,), (decision.entry,))
-                along.found.append(number)
+                self._planner.record(number, decision.entry.output)
+                found[number] = decision.entry
                 continue
+            self._use_found(found, along)
             call = self._link(number, decision) if isinstance(decision, Miss) else None
             if call is None:
                 return
@@ -219,6 +221,14 @@ class Starting(Settling):
             along.made.append(number)
             self._ledger.commit_in_time()
             self._context.write_log_in_time()
+        self._use_found(found, along)
+
+    def _use_found(self, found: dict[NodeId, Entry], along: Along) -> None:
+        """Take stored results that were found in a row."""
+        if found:
+            self._use([*found], [*found.values()])
+            along.found += found
+            found.clear()
 
     def _link(self, number: NodeId, miss: Miss) -> Call | None:
         """Return a call that is about to be made; None, and nothing changed, if it takes more than a key and arguments."""
