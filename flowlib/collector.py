@@ -1,9 +1,12 @@
 """The collector of cycles, kept away from work that makes thousands of objects which all stay."""
 
+import contextlib
 import gc
+from collections.abc import Iterator
 
 
-class collector_paused:  # noqa: N801  # used like a function
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
     """Keep the collector from looking at new objects over and over while more of them are made.
 
     It is a switch of the whole process, so it is held for milliseconds and given back as it was found.
@@ -15,13 +18,10 @@ class collector_paused:  # noqa: N801  # used like a function
     >>> gc.isenabled()
     True
     """
-
-    __slots__ = ("_was_on",)
-
-    def __enter__(self) -> None:
-        self._was_on = gc.isenabled()
-        gc.disable()
-
-    def __exit__(self, *_: object) -> None:
-        if self._was_on:
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
             gc.enable()

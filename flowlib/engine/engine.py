@@ -8,7 +8,6 @@ engine holds digests, keys and the few values that are still needed; what is sto
 
 from collections.abc import Iterable
 
-from flowlib.collector import collector_paused
 from flowlib.engine.batches import LOOK_S
 from flowlib.engine.commit import FLUSH_S
 from flowlib.engine.context import RunContext
@@ -62,15 +61,12 @@ class Engine(Starting):
         self._context.loop.begin(self._catch_up)
         if self.recall.settle(self.targets, len(self.graph)):
             return
-        with collector_paused():
-            facts: list[m.Fact] = [self._grown(self.graph.ids, self.targets)]
+        facts: list[m.Fact] = [self._grown(self.graph.ids, self.targets)]
         for refusal in self._jobs.refusals.values():
             raise refusal
         while True:
             while facts:
-                with collector_paused():
-                    commands = self.scheduler.handle(facts)
-                facts = self._carry_out(commands)
+                facts = self._carry_out(self.scheduler.handle(facts))
             if not self.scheduler.is_finished:
                 facts = self._wait()
                 continue

@@ -9,7 +9,6 @@ from typing import Any
 import attrs
 
 from flowlib.clock import Clock, SystemClock
-from flowlib.collector import collector_paused
 from flowlib.config import Settings, environment, load_settings, n_cpus
 from flowlib.engine.clusters import is_thread_pool
 from flowlib.engine.context import Loop, RunContext, surrounding_run
@@ -131,8 +130,7 @@ def graph_of(target: Any) -> Graph:
     if isinstance(target, Task):
         name = target.name
         raise TaskMisused(f"Task {name!r} was given, not a call of it.", {}, f"Call it: {name}(...).")
-    with collector_paused():
-        return Graph(targets_of(target))
+    return Graph(targets_of(target))
 
 
 def unforced(nodes: Iterable[Node], force: Collection[str], where: str) -> list[str]:

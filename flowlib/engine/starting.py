@@ -2,13 +2,12 @@
 
 Theory of operation: a start takes the key's lease and submits a job, or one batch of many quick calls. Where nothing else
 goes on and quick calls need one another, `_go_along` decides, makes and keeps one after the other without asking the
-scheduler in between: a link of a cached chain costs 50 us that way, and twice as much if it is decided for itself.
+scheduler in between: a link of a cached chain costs 65 us that way, and twice as much if it is decided for itself.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from flowlib.collector import collector_paused
 from flowlib.engine.context import RunContext
 from flowlib.engine.failure import needs_itself
 from flowlib.engine.flight import Blocked
@@ -161,8 +160,7 @@ class Starting(Settling):
 
     def _start_uncached(self, nodes: tuple[NodeId, ...], followers: tuple[NodeId, ...]) -> list[m.Fact]:
         facts: list[m.Fact] = []
-        with collector_paused():
-            calls, rest = self._jobs.uncached_calls(nodes)
+        calls, rest = self._jobs.uncached_calls(nodes)
         for number in rest:
             facts += self._start(number)
         behind, returned = self._jobs.uncached_calls(followers, follow=True)
