@@ -169,12 +169,12 @@ def project_root(start: Path | None = None) -> Path:
     except FileNotFoundError:
         hint = "Change to a directory that exists."
         raise ConfigError("The current directory was removed.", {}, hint) from None
-    place = before = os.fspath(here)
+    place = os.fspath(here)  # a text, because every run asks: paths would take three times as long
     while not (os.path.isfile(os.path.join(place, "pyproject.toml")) or os.path.exists(os.path.join(place, ".git"))):
-        before, place = place, os.path.dirname(place)
-        if place == before:
+        if (above := os.path.dirname(place)) == place:
             return here
-    return Path(place)  # texts all the way, because every run asks: paths would take three times as long
+        place = above
+    return Path(place)
 
 
 def cache_directory(settings: Settings, start: Path | None = None) -> Path | None:

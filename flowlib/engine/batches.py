@@ -10,7 +10,7 @@ from typing import Any
 
 from flowlib.engine.pace import Pace
 from flowlib.execution.base import Batch, Call, Executor, Gather, Job, Outcome
-from flowlib.execution.quick import is_small, taken_from
+from flowlib.execution.quick import ended_in, is_small, taken_from
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
 from flowlib.scheduling.messages import Paced, Resized
@@ -62,8 +62,7 @@ class Batches:
     def perform(self, calls: list[Call | Job], made: dict[Node, Any] | None = None) -> list[Outcome]:
         """Make calls now, in the thread of the engine. Arguments as for `submit`."""
         batch = Batch(calls, made, self._gather)
-        batch.is_begun = True
-        self._executor.perform_calls(taken_from(batch), batch.done.append)
+        self._executor.perform_calls(taken_from(batch), ended_in(batch))
         return batch.take_done()
 
     def take_back(self) -> list[Call | Job]:
@@ -122,7 +121,7 @@ class Batches:
             if node._fl_policy.executor == "inline" or (type(outcome) is Call and outcome.is_returned):
                 continue  # the engine makes them itself, and has to come back to everything else after each
             task = node._fl_task.name
-            self._pace.is_plain(task, type(outcome) is Call)
+            self._pace.was_made(task, plainly=type(outcome) is Call)
             if not is_small(outcome.value):
                 self._pace.gave_value(task)
             found = durations_s.get(task)

@@ -1,9 +1,9 @@
 """The loop that joins planner, scheduler, executor and store: commands become effects, effects become facts.
 
 Theory of operation: the scheduler is handed facts in batches and answers with commands. `Decide` asks the planner for a
-whole wave at once; a start takes the key's lease and submits a job, or one batch of many quick calls; outcomes come back
-in batches and become facts. Whatever is done to thousands of nodes is done in one loop here, not by one fact each. The
-engine holds digests, keys and the few values that are still needed; what is stored is loaded by the worker that needs it.
+whole wave at once; how nodes start is in `starting`; outcomes come back in batches and become facts (`settling`). Whatever
+is done to thousands of nodes is done in one loop, not by one fact each. The engine holds digests, keys and the few values
+that are still needed; what is stored is loaded by the worker that needs it.
 """
 
 from collections.abc import Iterable
@@ -199,7 +199,7 @@ class Engine(Starting):
         for number, decision in zip(nodes, self._planner.decide(nodes), strict=True):
             if self._unkept and isinstance(decision, Miss) and decision.call.key in self._unkept:
                 self._keep_rest()  # this run has just computed it
-                decision = self._planner.decide((number,))[0]
+                decision = self._planner.decide_one(number)
             if isinstance(decision, Hit):
                 if not decision.entry.flags or self.values.restore_files(decision.entry):
                     hits.append(number)

@@ -62,9 +62,9 @@ class Pace:
         """Note that a call gave something other than a small scalar."""
         self._most[task] = _MOST_VALUES
 
-    def is_plain(self, task: str, is_plain: bool) -> None:
+    def was_made(self, task: str, *, plainly: bool) -> None:
         """Note whether a call was a plain one; such as are not cannot follow others."""
-        if is_plain:
+        if plainly:
             self._not_plain.discard(task)
         else:
             self._not_plain.add(task)

@@ -159,12 +159,8 @@ class Settling:
             facts.append(m.Returned(returned))
         return facts + self._batches.learn(outcomes)
 
-    def _take_one(self, outcome: Outcome) -> list[m.Fact]:
-        """Turn the outcome of a call that nothing ran beside into facts; a plain one is kept later, with its like."""
-        return [m.Done((outcome.node,))] if self._has_taken(outcome) else self._take([outcome])
-
-    def _has_taken(self, outcome: Outcome) -> bool:
-        """Take the outcome of a plain call, to be kept later; False, and nothing done, if it is none."""
+    def _take_plain(self, outcome: Outcome) -> bool:
+        """Take the outcome of a plain call that nothing ran beside, to be kept later with its like; say whether it was one."""
         if type(outcome) is not Call or outcome.error is not None or outcome.has_expansion or outcome.is_returned:
             return False
         self._n_running -= 1

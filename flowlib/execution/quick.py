@@ -69,13 +69,13 @@ def perform_batch(batch: Batch, worker: Worker, context: Context, until: float =
     """
     batch.is_begun = True
     n_calls, n_before = len(batch.waiting), n_times_given_up()
-    perform_calls(taken_from(batch), batch.done.append, worker, context, until)
+    perform_calls(taken_from(batch), ended_in(batch), worker, context, until)
     batch.has_waited = 2 * (n_times_given_up() - n_before) > n_calls
 
 
 def taken_from(batch: Batch) -> Iterator[Call | Job]:
     """Take the calls of a batch one by one, those that follow others with the values of these."""
-    next_call, made = batch.waiting.popleft, batch.made
+    next_call = batch.waiting.popleft
     while batch.waiting:
         try:
             call = next_call()
@@ -86,8 +86,20 @@ def taken_from(batch: Batch) -> Iterator[Call | Job]:
             batch.done.append(call)
             continue
         yield call
-        if made is not None and isinstance(call, Call) and call.source is not None and _leads(call):
-            made[call.source] = call.value
+
+
+def ended_in(batch: Batch) -> Callable[[Outcome], object]:
+    """Return what is to be told of each call of a batch that has ended: its value may be asked for by the next ones."""
+    made, append = batch.made, batch.done.append
+    if made is None:
+        return append
+
+    def note(outcome: Outcome) -> None:
+        if isinstance(outcome, Call) and outcome.source is not None and _leads(outcome):
+            made[outcome.source] = outcome.value
+        append(outcome)
+
+    return note
 
 
 def perform_calls(
@@ -119,6 +131,7 @@ def perform_calls(
                     until = -math.inf
             call.duration_s = now() - began
             if call.duration_s >= MEASURED_FROM_S:
+                # With what quicker calls and the engine have used before it, so at most its duration.
                 call.cpu_s = min(-cpu_before + (cpu_before := cpu()), call.duration_s)
             if call.error is None and (call.wants_digest or type(call.value) not in ATOMS):
                 _look_at(call, worker, inside)

@@ -89,7 +89,7 @@ class WorkerProcess:
         self.send()
 
     def is_too_full_for(self, errand: Errand) -> bool:
-        """Whether what earlier errands left here takes up half of what this one may hold: that is not its doing."""
+        """Whether what earlier errands left here takes up more than half of what this one may hold: not its doing."""
         if not self.has_served or (cap_bytes := errand.cap_bytes) is None:
             return False
         return memory_bytes(self.pid) > cap_bytes // 2

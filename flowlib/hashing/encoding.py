@@ -110,6 +110,9 @@ class Refused(Exception):
         self.hint = hint
 
 
+_TABLES = frozenset({"encoders", "identities", "memo"})
+
+
 class Walk:
     """State of digesting one value.
 
@@ -131,8 +134,8 @@ class Walk:
         self.function_digest, self.files, self.extra = function_digest, files, 0
 
     def __getattr__(self, name: str) -> dict[Any, Any]:
-        """Make a table when it is first asked for: plain values need none, and to make them takes as long as two scalars."""
-        if name not in Walk.__slots__:
+        """Make a table when it is first asked for: plain values need none, and making them takes as long as two scalars."""
+        if name not in _TABLES:
             raise AttributeError(name)
         table: dict[Any, Any] = {}
         setattr(self, name, table)

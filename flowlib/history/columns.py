@@ -4,8 +4,8 @@ Layout: `{"event": "NodesRan", "at": 12.5, "worker": "main", "calls": [["fit", "
 "call": 0, "node": {"from": 4, "to": 6}, "label": "", "key": ["aa...", "bb...", "cc..."], "took_ns": [81, 75, 79],
 "size": 12}`.
 `calls` holds what many nodes share, `call` the place of each node's own in it. A column is a list with one place for each
-node, or the value that all have; numbers of nodes that follow one another are written as the first and the last. Times are one `at` for the line and whole nanoseconds for each node: C writes whole
-numbers four times as fast as decimals.
+node, or the value that all have; numbers of nodes that follow one another are written as the first and the last. Times are
+one `at` for the line and whole nanoseconds for each node: C writes whole numbers four times as fast as decimals.
 
 Constraints: a line may have been edited by hand, so all columns are checked, for length and for the type of each value,
 before a batch is made of them. A torn line loses one batch, about as much as a torn group of single events.
@@ -90,7 +90,7 @@ def _spread_numbers(column: object) -> object:
         return column
     first, last = _checked([column["from"], column["to"]], int)
     if not 0 <= first <= last < first + _MOST_NODES:
-        raise ValueError("the nodes are not a range")
+        raise ValueError("the nodes are no range, or too many")
     return [*range(first, last + 1)]
 
 

@@ -198,14 +198,14 @@ class Consequences:
             return
         table = self._table
         nodes, self._ready_now = self._ready_now, []
-        if self._stopping or table.n_special:
-            nodes = self._without_special(nodes)
+        if self._stopping or table.has_special:
+            nodes = self._plain_ones(nodes)
         self._queue.push_many(table.ranks(nodes))
         if self._ended_now:
             self._settle()
 
-    def _without_special(self, nodes: Iterable[NodeId]) -> list[NodeId]:
-        """Cancel, or push one by one, those of some nodes that need more than a slot; return the others."""
+    def _plain_ones(self, nodes: Iterable[NodeId]) -> list[NodeId]:
+        """Return the nodes that need only a slot; push the others, and cancel, when the run stops, all that need not run."""
         table = self._table
         plain: list[NodeId] = []
         for node in nodes:
@@ -369,7 +369,7 @@ class Consequences:
             table = self._table
             if not self._decides:
                 behind = followers(nodes, table, self._leading, self._share_of, SLOT, room)
-            elif len(nodes) == 1 and self._queue.is_all(nodes[0]):
+            elif len(nodes) == 1 and self._queue.is_alone(nodes[0]):
                 behind = [*links(nodes[0], table, self._leading, self._share_of, SLOT, room)]
             for node in behind:
                 self._move(node, "followed")

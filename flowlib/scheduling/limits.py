@@ -35,7 +35,7 @@ class ReadyQueue:
         budgets: What else they need; others may take from it, too.
         traits: What each node needs, by id; it may grow.
         units_of: What share of a slot a node takes, in units; 0 for one that is not to start any more.
-        units_of_kind: What share each node of a wave takes that has some traits.
+        units_of_kind: What share of a slot each node of a wave takes, by its traits.
 
     Attributes:
         spent: The rates that nodes taken since it was last cleared have used up, each as often as it was.
@@ -159,8 +159,8 @@ class ReadyQueue:
         """Return what share of a slot a node that was taken holds."""
         return self._held.get(node, SLOT)
 
-    def is_all(self, node: NodeId) -> bool:
-        """Whether a node that was taken holds all that is held of slots."""
+    def is_alone(self, node: NodeId) -> bool:
+        """Whether no other node holds anything of the slots; this one was taken."""
         return self._slots - self._free == self.units_held(node)
 
     def hold_nothing(self, node: NodeId) -> None:

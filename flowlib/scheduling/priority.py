@@ -5,10 +5,12 @@ rule is what dask's ordering is after, too).
 """
 
 from collections.abc import Sequence
+from operator import attrgetter, neg
 
 from flowlib.ids import NodeId
 from flowlib.scheduling.messages import Traits
 
+_priority_of = attrgetter("priority")
 Rank = tuple[float, float, int, NodeId]
 """The sort key of a ready node; the smallest starts first."""
 
@@ -41,3 +43,19 @@ def remaining_paths(
 def rank(node: NodeId, traits: Traits, remaining_s: float, depth: int) -> Rank:
     """Return the sort key of a ready node."""
     return (-traits.priority, -remaining_s, -depth, node)
+
+
+def ranks(
+    nodes: Sequence[NodeId], traits: Sequence[Traits], remaining_s: Sequence[float], depths: Sequence[int]
+) -> list[Rank]:
+    """Return what `rank` returns for each of some nodes, without a call for each.
+
+    Args:
+        nodes: Ready nodes.
+        traits: Of all nodes, by id; so are the others.
+        remaining_s: See `remaining_paths`.
+        depths: How many nodes lie on the longest path to each.
+    """
+    before = map(neg, map(_priority_of, map(traits.__getitem__, nodes)))
+    longest = map(neg, map(remaining_s.__getitem__, nodes))
+    return [*zip(before, longest, map(neg, map(depths.__getitem__, nodes)), nodes, strict=True)]

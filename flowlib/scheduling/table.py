@@ -5,15 +5,12 @@ not slow the garbage collector.
 """
 
 from collections.abc import Sequence
-from operator import attrgetter, neg
 
 from flowlib.errors import InternalError
 from flowlib.events import NodeState
 from flowlib.ids import NodeId, ids_from
 from flowlib.scheduling.messages import Grown, Traits
-from flowlib.scheduling.priority import Rank, rank, remaining_paths
-
-_priority_of = attrgetter("priority")
+from flowlib.scheduling.priority import Rank, rank, ranks, remaining_paths
 
 
 class NodeTable:
@@ -28,14 +25,14 @@ class NodeTable:
         n_consumers: How many nodes and targets may still ask for each node's value.
         has_value: Whether each node has ended with a value.
         is_dropped: Whether the engine has been told to let go of the value.
-        n_special: How many kinds of nodes were added that need more than their rank and a slot.
+        has_special: Whether any node needs more than its rank and a slot.
         has_told: Whether its dependents have been told of its first end. A later end, after it was made again, is told
             only to those who wait for it explicitly.
     """
 
     __slots__ = (
         *("_depths", "_remaining_s", "dependencies", "dependents", "has_told", "has_value"),
-        *("is_dropped", "n_consumers", "n_missing", "n_special", "states", "traits"),
+        *("is_dropped", "n_consumers", "n_missing", "has_special", "states", "traits"),
     )
 
     def __init__(self) -> None:
@@ -48,7 +45,7 @@ class NodeTable:
         self.has_value = bytearray()
         self.is_dropped = bytearray()
         self.has_told = bytearray()
-        self.n_special = 0
+        self.has_special = False
         self._remaining_s: list[float] = []
         self._depths: list[int] = []
 
@@ -60,7 +57,7 @@ class NodeTable:
         """
         first, n_new = len(self.states), len(fact.dependencies)
         self._check(fact, first)
-        self.n_special += sum(traits.is_special for traits in fact.kinds())
+        self.has_special = self.has_special or any(traits.is_special for traits in fact.kinds())
         parent = fact.parent
         then_s = 0.0 if parent is None else self._remaining_s[parent]
         self._remaining_s += remaining_paths(fact.dependencies, fact.traits, first, then_s)
@@ -97,10 +94,8 @@ class NodeTable:
             depths.append(depth)
 
     def ranks(self, nodes: Sequence[NodeId]) -> list[Rank]:
-        """Return the sort keys of ready nodes: what `rank` returns for one, without a call for each."""
-        priorities = map(_priority_of, map(self.traits.__getitem__, nodes))
-        remaining_s, depths = map(self._remaining_s.__getitem__, nodes), map(self._depths.__getitem__, nodes)
-        return [*zip(map(neg, priorities), map(neg, remaining_s), map(neg, depths), nodes, strict=True)]
+        """Return the sort keys of ready nodes."""
+        return ranks(nodes, self.traits, self._remaining_s, self._depths)
 
     def rank(self, node: NodeId) -> Rank:
         """Return the sort key of a ready node; the smallest starts first."""

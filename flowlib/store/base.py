@@ -211,10 +211,14 @@ class Store(Protocol):
     def find(self, keys: Sequence[Key]) -> dict[Key, Entry]:
         """Return the valid entries among `keys`. One batch of look-ups; entries still waiting to be written count."""
 
-    def finding(self) -> AbstractContextManager[None]:
-        """Let `find` of single keys by this thread, one after the other, cost less.
+    def find_one(self, key: Key) -> Entry | None:
+        """Return the valid entry of a key, if there is one."""
 
-        It need not see what others have committed since the first of them, or since the last `mark` or any other call.
+    def finding(self) -> AbstractContextManager[None]:
+        """Let calls of `find_one` by this thread, one after the other, cost less.
+
+        They may see one state: nothing that others commit after the first of them or the last `mark`, unless
+        `others_since` says so.
         """
 
     def encode(self, value: object, *, codec: str | None = None) -> Payload:

@@ -195,6 +195,22 @@ def test_values_are_handed_on_inside_a_batch() -> None:
     assert [outcome.node for outcome in batch.take_done()] == [0, 1, 2, 3]
 
 
+def test_a_batch_that_is_made_in_pieces_hands_values_on() -> None:
+    """What is left to the caller after each call goes on where it was."""
+    nodes = [inc(0)]
+    for _ in range(3):
+        nodes.append(inc(nodes[-1]))
+    calls = [Call(NodeId(n), node._fl_task, node._fl_policy, node._fl_args) for n, node in enumerate(nodes)]
+    for call, node in zip(calls, nodes, strict=True):
+        call.source, call.follows = node, call.node > 0
+    batch = Batch([*calls], {}, lambda args, made: tuple(made[arg] for arg in args) if args[0] in made else None)
+
+    while batch.waiting:
+        perform_batch(batch, make_worker(), copy_context(), until=0.0)
+
+    assert [call.value for call in calls] == [1, 2, 3, 4]
+
+
 # ---- whole runs
 
 
@@ -236,8 +252,9 @@ def test_calls_that_cannot_follow_are_not_handed_over_to_follow(
     assert traffic.n_returned < 2 * LINKS
 
 
-def test_what_is_stored_is_found_on_the_way(tmp_path: Path) -> None:
+def test_what_is_stored_is_found_on_the_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A chain whose beginning is new, and comes to what was there before: nothing after that is made."""
+    traffic = Traffic(monkeypatch)
 
     def go(start: int, n: int) -> tuple[int, int, int]:
         log = EventLog()
@@ -248,7 +265,9 @@ def test_what_is_stored_is_found_on_the_way(tmp_path: Path) -> None:
         return value, log.counts()["NodeFinished"], log.counts()["NodeCached"]
 
     assert go(0, LINKS) == (LINKS, LINKS, 0)
+    traffic.n_asked = 0
     assert go(-99, LINKS) == (LINKS - 99, 99, LINKS - 99)
+    assert traffic.n_asked < LINKS
     assert go(-99, 2 * LINKS) == (2 * LINKS - 99, LINKS - 99, LINKS + 99)
 
 

@@ -673,7 +673,7 @@ def test_a_task_over_its_memory_is_ended(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_task_is_not_charged_with_what_others_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that holds much already is replaced before a task with a limit of memory begins in it; others stay."""
-    monkeypatch.setattr(errands, "cap_of", lambda call: 2_000_000_000 if call.task.name == "limited" else None)
+    monkeypatch.setattr(errands, "cap_of", lambda call: 1_200_000_000 if call.task.name == "limited" else None)
 
     @fl.task
     def hoard(n_bytes: int) -> int:
@@ -688,7 +688,7 @@ def test_a_task_is_not_charged_with_what_others_left_behind(monkeypatch: pytest.
     def free(x: int) -> int:
         return os.getpid()
 
-    light, heavy = 1_000, 1_100_000_000
+    light, heavy = 1_000, 650_000_000
     first = run(hoard(light), workers=1)
     assert run(limited(1), workers=1) == first
     assert run(hoard(heavy), workers=1) == run(free(1), workers=1) == first

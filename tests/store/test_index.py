@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from flowlib.store.base import Entry
+from flowlib.ids import Key
+from flowlib.store.base import Entry, Holder
 from flowlib.store.files import Files
 from flowlib.store.index import Index
 from flowlib.store.local import LocalStore
@@ -49,7 +50,7 @@ def test_looking_up_leaves_no_transaction_open(store: LocalStore) -> None:
     connection = index.connection
 
     def look() -> bool:
-        assert index.get(["e:1"]) == {}
+        assert index.look_up("e:1") is None
         return connection.in_transaction
 
     assert not look()
@@ -75,25 +76,43 @@ def test_looking_up_takes_locks_once(store: LocalStore) -> None:
     index.connection.set_trace_callback(statements.append)
     with index.looking_up():
         for number in range(100):
-            index.get([f"e:{number}"])
+            index.look_up(f"e:{number}")
             if number == 50:
                 in_a_thread(lambda: index.commit(lambda: ({"e:99": b"99"}, ())))
-        assert index.get(["e:99"]) == {}
+        assert index.look_up("e:99") is None
         index.look_anew()
-        assert index.get(["e:99"]) == {"e:99": b"99"}
+        assert index.look_up("e:99") == b"99"
     index.connection.set_trace_callback(None)
 
     assert [statements.count("BEGIN"), statements.count("COMMIT")] == [2, 2]
+
+
+def test_a_thread_that_only_notes_moments_opens_nothing(store: LocalStore) -> None:
+    """A connection is opened by the first look-up, not by what would end one."""
+    in_a_thread(store.records.look_anew)
+    before = threading.active_count()
+    seen: list[bool] = []
+
+    def note() -> None:
+        store.mark(Holder())
+        store.records.look_anew()
+        seen.append("own" in vars(store.records.index._threads))
+
+    with store.finding():
+        lease = store.lease_many([Key(f"{n:064x}") for n in range(20)])
+        in_a_thread(note)
+        store.release_many([one for one in lease if one is not None])
+    assert (seen, threading.active_count() - before <= 1) == ([False], True)
 
 
 def test_where_readers_keep_others_from_writing_no_look_up_does(root: Path) -> None:
     """On a network file system there is no log beside the database."""
     index = Index(root, Files(), contextlib.nullcontext, sync=False, network=True)
     with index.looking_up():
-        assert index.get(["e:1"]) == {}
+        assert index.look_up("e:1") is None
         assert not index.connection.in_transaction
         in_a_thread(lambda: index.commit(lambda: ({"e:1": b"1"}, ())))
-        assert index.get(["e:1"]) == {"e:1": b"1"}
+        assert index.look_up("e:1") == b"1"
     index.close()
 
 
@@ -103,13 +122,15 @@ def test_a_child_of_a_fork_leaves_its_parent_s_look_up_alone(
     """The transaction is the parent's."""
     index = store.records.index
     statements = list[str]()
+    connection = index.connection
     with index.looking_up():
-        index.get(["e:1"])
+        index.look_up("e:1")
         monkeypatch.setattr("os.getpid", lambda pid=os.getpid(): pid + 1)
-        index.connection.set_trace_callback(statements.append)
+        connection.set_trace_callback(statements.append)
     monkeypatch.undo()
 
     assert statements == []
+    connection.execute("COMMIT")
 
 
 def test_only_a_close_under_the_write_lock_writes_the_log_back(store: LocalStore, root: Path) -> None:
