@@ -347,7 +347,7 @@ def test_the_work_grows_with_the_number_of_nodes(
         if how == "warm":
             fl.run(target(n), cache=store, progress=False)
         counts.append(n_calls(target(n), store))
-    assert counts[1] < 2.1 * counts[0]
+    assert counts[1] < 2.5 * counts[0]  # what is done each so often, by the clock, is in it; quadratic would be 4
 
 
 @pytest.mark.parametrize("shape", ["flat", "chain"])
