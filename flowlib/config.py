@@ -261,12 +261,13 @@ def _from_project(root: Path) -> dict[str, Any]:
         return {}
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error), "Make it readable.") from None
-    return dict(_settings_in(path, data)) if b"flowlib" in data else {}
+    found = _settings_in(path, data) if b"flowlib" in data else {}
+    return {name: dict(value) if name in _SIZES else value for name, value in found.items()}
 
 
 @functools.lru_cache(maxsize=8)
 def _settings_in(path: Path, data: bytes) -> Mapping[str, Any]:
-    """Return what a project's file says, by what is in it: every run reads it, and it seldom changes."""
+    """Return what a project's file says, for reading only. Kept by its content: every run asks, and it seldom changes."""
     import tomllib
 
     try:

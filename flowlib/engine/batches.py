@@ -121,7 +121,9 @@ class Batches:
             if node._fl_policy.executor == "inline" or (type(outcome) is Call and outcome.is_returned):
                 continue  # the engine makes them itself, and has to come back to everything else after each
             task = node._fl_task.name
-            self._pace.was_made(task, plainly=type(outcome) is Call)
+            # With a store, only a call with a key is decided on the way.
+            can_follow = type(outcome) is Call and (outcome.key is not None or not outcome.wants_digest)
+            self._pace.was_made(task, can_follow=can_follow)
             if not is_small(outcome.value):
                 self._pace.gave_value(task)
             found = durations_s.get(task)

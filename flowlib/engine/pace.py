@@ -44,8 +44,8 @@ class Pace:
         self._typical_s: dict[str, float] = {}
         self._most: dict[str, int] = {}
         self._waiting: set[str] = set()
-        self._not_plain: set[str] = set()
-        """Tasks whose latest call was not a plain one."""
+        self._no_followers: set[str] = set()
+        """Tasks whose latest call could not have followed another."""
         self._told: dict[str, Paced] = {}
 
     def took(self, durations_s_by_task: Mapping[str, Sequence[float]]) -> list[Paced]:
@@ -62,12 +62,12 @@ class Pace:
         """Note that a call gave something other than a small scalar."""
         self._most[task] = _MOST_VALUES
 
-    def was_made(self, task: str, *, plainly: bool) -> None:
-        """Note whether a call was a plain one; such as are not cannot follow others."""
-        if plainly:
-            self._not_plain.discard(task)
+    def was_made(self, task: str, *, can_follow: bool) -> None:
+        """Note whether a call was one of those that can follow others; calls of a task are mostly alike."""
+        if can_follow:
+            self._no_followers.discard(task)
         else:
-            self._not_plain.add(task)
+            self._no_followers.add(task)
 
     def waits(self, task: str) -> None:
         """Note that calls wait for something other than the processor."""
@@ -79,7 +79,7 @@ class Pace:
         if self._n[task] >= _ENOUGH and typical_s < QUICK_S:
             now = min(self._most.get(task, _MOST), int(BATCH_S / (typical_s + _OVERHEAD_S)))
         alone = self._share_interpreter and now > 1 and typical_s < ALONE_S and task not in self._waiting
-        leads = self._share_interpreter and now > 1 and task not in self._most and task not in self._not_plain
+        leads = self._share_interpreter and now > 1 and task not in self._most and task not in self._no_followers
         is_near = before.per_slot // 2 < now < 2 * before.per_slot and (now == 1) == (before.per_slot == 1)
         if is_near and alone == before.alone and leads == before.leads:
             return []

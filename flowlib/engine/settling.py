@@ -36,7 +36,8 @@ from flowlib.scheduling.scheduler import Scheduler
 from flowlib.store.base import Entry
 
 _MOST_UNKEPT = 128
-"""Results of calls made one by one that are kept together; a run that is killed may lose so many."""
+"""Results of calls made one by one that are kept together; a run that is killed may lose so many, and what waits for the next
+commit."""
 
 LOST = (Reason(kind="result missing"),)
 

@@ -36,17 +36,17 @@ class Along:
     def __init__(self) -> None:
         self.made: list[NodeId] = []
         self.found: list[NodeId] = []
-        self.other: list[m.Fact] = []
-        """Told of the node after these, if it ended in another way."""
+        self.other: list[m.Fact] | None = None
+        """What was told of the node after these, if it ended in another way."""
 
     def facts(self, links: Sequence[NodeId]) -> list[m.Fact]:
         """Return what the scheduler has to know; the nodes that were not reached are returned."""
-        n_over = len(self.made) + len(self.found) + bool(self.other)
-        return [m.Done(self.made), m.Found(self.found), *self.other, m.Returned(links[n_over:])]
+        n_over = len(self.made) + len(self.found) + (self.other is not None)
+        return [m.Done(self.made), m.Found(self.found), *(self.other or ()), m.Returned(links[n_over:])]
 
 
-def _already_taken(call: Outcome) -> None:
-    """Whoever yields a call takes what became of it."""
+def _tell_nobody(call: Outcome) -> None:
+    """Do nothing: `_calls_along` itself takes what became of a call."""
 
 
 class Starting(Settling):
@@ -197,7 +197,7 @@ class Starting(Settling):
         """Decide and make calls each of which needs only the one before it, for as long as nothing else happens."""
         along = Along()
         with self._ledger.looking_up_one_by_one():
-            self._executor.perform_calls(self._calls_along(links, along), _already_taken)
+            self._executor.perform_calls(self._calls_along(links, along), _tell_nobody)
         early, self._early = self._early, []
         return [*along.facts(links), *early]
 
@@ -236,9 +236,14 @@ class Starting(Settling):
             found.clear()
 
     def _link(self, number: NodeId, miss: Miss) -> Call | None:
-        """Return a call that is about to be made, its lease taken; None if the node has to go the old way."""
+        """Return a call that is about to be made, its lease taken; None if the scheduler has to start it."""
         key = miss.call.key
-        if key is None or key in self._context.chain or self._ledger.claim(number, key) is not None:
+        if key is None or key in self._context.chain:
+            return None
+        earlier = self._misses.get(number)
+        if earlier is not None and earlier.call.key != key:
+            self._ledger.release(number)
+        if self._ledger.claim(number, key) is not None:
             return None
         call = self._jobs.call(number, miss) if self._ledger.take_lease(number, key) else None
         if call is None:

@@ -130,7 +130,7 @@ class Values:
         self._live[number] = value
 
     def made_unkept(self, values: Mapping[NodeId, Any]) -> None:
-        """Take values that calls made in a run that stores nothing."""
+        """Take values that calls made in a run that stores nothing, so that there are no payloads to forget."""
         self._live.update(values)
 
     def _has_room(self, number: NodeId, n_bytes: int) -> bool:

@@ -302,7 +302,7 @@ class Executor(Protocol):
         """Take quick calls that one worker makes in a row; their outcomes come out of `collect`."""
 
     def perform_calls(self, calls: Iterable[Call | Job], ended: Callable[[Outcome], object]) -> None:
-        """Make calls as they come, in the calling thread; each has ended, and `ended` been told, when the next is asked for."""
+        """Make calls in the calling thread as they come: each has ended, and `ended` was told, before the next is asked for."""
 
     def collect(self, timeout_s: float | None) -> list[Outcome]:
         """Return the outcomes that are there, waiting for the first; empty after `timeout_s` or a `wake`."""

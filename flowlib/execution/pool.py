@@ -255,31 +255,30 @@ class Pool:
             with self._lock:
                 if not self._queue:
                     return
-                idle = next(
-                    (w for w in self._workers.values() if w.errand is None and w.is_open and not w.is_ending), None
-                )
-                if idle is None:
+                idle = [w for w in self._workers.values() if w.errand is None and w.is_open and not w.is_ending]
+                worker = next((w for w in idle if not w.is_too_full_for(self._queue[0])), None)
+                if worker is None and idle:
+                    idle[0].is_old = True
+                    self._retire(idle[0])
+                    continue
+                if worker is None:
                     # One that waits for what others compute must not keep them from being computed.
                     n_working = sum(not w.is_ending and not w.n_waits for w in self._workers.values())
                     if n_working >= max(1, sum(self._limits.values())):
                         return
                     self._make_worker()
                     continue
-                if idle.is_too_full_for(self._queue[0]):
-                    idle.is_old = True
-                    self._retire(idle)
-                    continue
                 errand = self._queue.popleft()
-                idle.errand = errand
-            message = errand.message(idle.known, idle.name)
+                worker.errand = errand
+            message = errand.message(worker.known, worker.name)
             if message is None:
                 with self._lock:
-                    idle.errand = None
-                    self._retire(idle)
+                    worker.errand = None
+                    self._retire(worker)
                 continue
             body, is_batch = message
-            idle.put(body, is_batch=is_batch)
-            self._watch(idle)
+            worker.put(body, is_batch=is_batch)
+            self._watch(worker)
 
     def _attend(self, worker: WorkerProcess, mask: int) -> None:
         if mask & selectors.EVENT_WRITE:

@@ -27,8 +27,7 @@ _SMALL = 4096
 """Characters or bytes of a text that is handed from one call of a batch to the next."""
 
 PATIENCE_S = 0.02
-"""How long the thread of an engine works at a batch before the engine looks after everything else."""
-
+"""How long the thread of an engine makes calls, of a batch or along a chain, before the engine looks after the rest."""
 
 MEASURED_FROM_S = 0.001
 """Calls that take less are not asked for processor seconds: reading them costs as much as a call."""
@@ -131,7 +130,7 @@ def perform_calls(
                     until = -math.inf
             call.duration_s = now() - began
             if call.duration_s >= MEASURED_FROM_S:
-                # With what quicker calls and the engine have used before it, so at most its duration.
+                # Quicker calls and the engine's own work since the last such call are in it: its duration is the bound.
                 call.cpu_s = min(-cpu_before + (cpu_before := cpu()), call.duration_s)
             if call.error is None and (call.wants_digest or type(call.value) not in ATOMS):
                 _look_at(call, worker, inside)

@@ -228,6 +228,9 @@ class Traffic:
             return handle(scheduler, facts)
 
         monkeypatch.setattr(Scheduler, "handle", counting)
+        monkeypatch.setattr("flowlib.engine.pace.QUICK_S", 60.0)  # on a busy machine, too
+        monkeypatch.setattr("flowlib.engine.pace.BATCH_S", 600.0)
+        monkeypatch.setattr("flowlib.engine.starting.PATIENCE_S", 600.0)
 
 
 @pytest.mark.parametrize("kept", [False, True])
@@ -240,7 +243,7 @@ def test_chain_of_quick_calls_takes_few_commands(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("kept", [False, True])
-@pytest.mark.parametrize("options", [{"check_out": lambda x: None}, {"retries": 2}])
+@pytest.mark.parametrize("options", [{"check_out": lambda x: None}, {"retries": 2}, {"cache": False}])
 def test_calls_that_cannot_follow_are_not_handed_over_to_follow(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: dict[str, Any], kept: bool
 ) -> None:

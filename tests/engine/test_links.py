@@ -63,6 +63,7 @@ def along(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(Starting, "_go_along", noting)
     monkeypatch.setattr(pace, "QUICK_S", 60.0)  # on a busy machine, too
     monkeypatch.setattr(pace, "BATCH_S", 600.0)
+    monkeypatch.setattr("flowlib.engine.starting.PATIENCE_S", 600.0)
     return found
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import flowlib as fl
 from flowlib.engine import run as run_module
 from flowlib.planning import decide
-from flowlib.planning.decide import Hit, Planner
+from flowlib.planning.decide import Hit, Miss, Planner
 from flowlib.testing import EventLog, assert_run_correct, plain_value, random_graph
 
 
@@ -130,3 +130,35 @@ def test_the_oracle_catches_a_broken_planner(tmp_path: Path, monkeypatch: pytest
 
     with pytest.raises(AssertionError, match="plain evaluation gives"):
         run_and_check()
+
+
+@fl.task
+def link(value: int) -> int:
+    return value + 1
+
+
+class _StaleOnTheWay(Planner):
+    """A planner with a bug where nodes are decided one by one: any earlier result of the task will do."""
+
+    def decide_one(self, number: Any) -> Any:
+        decision = super().decide_one(number)
+        recent = self.recent("link")
+        return Hit(decision.call, recent[0]) if recent and isinstance(decision, Miss) else decision
+
+
+def test_the_oracle_catches_a_planner_that_is_broken_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Links of a chain are decided by a way of their own; there, too, a stale result is found."""
+    monkeypatch.setattr("flowlib.engine.pace.QUICK_S", 60.0)  # on a busy machine, too
+
+    def run_and_check(start: int) -> None:
+        target = link(start)
+        for _ in range(300):
+            target = link(target)
+        assert_run_correct(target, fl.run(target, cache=tmp_path / "c", progress=False))
+
+    run_and_check(0)
+    monkeypatch.setattr(run_module, "Planner", _StaleOnTheWay)
+    with pytest.raises(AssertionError, match="plain evaluation gives"):
+        run_and_check(1000)
