@@ -94,8 +94,10 @@ def ended_in(batch: Batch) -> Callable[[Outcome], object]:
         return append
 
     def note(outcome: Outcome) -> None:
-        if isinstance(outcome, Call) and outcome.source is not None and _leads(outcome):
-            made[outcome.source] = outcome.value
+        if type(outcome) is Call and outcome.source is not None and outcome.error is None and not outcome.has_expansion:
+            value = outcome.value
+            if type(value) is int or is_small(value):  # without a call for what it mostly is
+                made[outcome.source] = value
         append(outcome)
 
     return note
@@ -137,11 +139,6 @@ def perform_calls(
             ended(call)
         if until < math.inf and now() >= until:
             return
-
-
-def _leads(call: Call) -> bool:
-    """Whether a call gave a value that others may be made with at once."""
-    return call.error is None and not call.has_expansion and is_small(call.value)
 
 
 def is_small(value: Any) -> bool:
