@@ -3,9 +3,8 @@
 Invariant: a lease is given back only after the entry it protects has been committed, so whoever waits for it finds it.
 """
 
-import contextlib
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 
 from flowlib.clock import Clock
@@ -75,13 +74,6 @@ class Ledger:
         """Note the moment: what is claimed from now on is looked up after it."""
         if self._store is not None and (self._mark is None or not self._computing):
             self._mark = self._store.mark(self._holder)
-
-    @contextlib.contextmanager
-    def looking_up_one_by_one(self) -> Iterator[None]:
-        """Note the moment: keys that are claimed from now on are looked up after it, one by one."""
-        self.before_looking_up()
-        with self._store.finding() if self._store is not None else contextlib.nullcontext():
-            yield
 
     def stored_meanwhile(self, keys: Sequence[Key]) -> Collection[Key]:
         """Return those of some leased keys that another run stored between our look-up and our lease."""

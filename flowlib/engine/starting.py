@@ -129,6 +129,9 @@ class Starting(Settling):
         if self._context.store is None and not self._is_held_up():
             return self._start_uncached(nodes, followers)
         facts = self._start_batch(nodes)
+        if self._early and not self._n_running:  # a chain made in this thread waits for nothing, and so for no fact
+            early, self._early = self._early, []
+            return [*facts, *([m.Returned(followers)] if followers else ()), *early]
         if not followers:
             return facts
         is_over = not self._n_running and len(facts) == 1 and type(facts[0]) is m.Done
@@ -196,8 +199,8 @@ class Starting(Settling):
     def _go_along(self, links: Sequence[NodeId]) -> list[m.Fact]:
         """Decide and make calls each of which needs only the one before it, for as long as nothing else happens."""
         along = Along()
-        with self._ledger.looking_up_one_by_one():
-            self._executor.perform_calls(self._calls_along(links, along), _tell_nobody)
+        self._ledger.before_looking_up()
+        self._executor.perform_calls(self._calls_along(links, along), _tell_nobody)
         early, self._early = self._early, []
         return [*along.facts(links), *early]
 

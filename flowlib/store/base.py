@@ -5,7 +5,6 @@ it could not verify, and none of its methods lets store trouble reach a run: it 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol, cast
 
 import attrs
@@ -213,13 +212,6 @@ class Store(Protocol):
 
     def find_one(self, key: Key) -> Entry | None:
         """Return the valid entry of a key, if there is one."""
-
-    def finding(self) -> AbstractContextManager[None]:
-        """Let calls of `find_one` by this thread, one after the other, cost less.
-
-        They may see one state: nothing that others commit after the first of them or the last `mark`, unless
-        `others_since` says so.
-        """
 
     def encode(self, value: object, *, codec: str | None = None) -> Payload:
         """Encode a value and write its blob if it is not small.

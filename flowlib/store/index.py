@@ -87,7 +87,6 @@ class Index:
         """
         self._directory, self._files, self._lock = directory, files, lock
         self._synchronous = int(sync)  # 1: the database survives a power cut, the log has its last records
-        self._has_log = not network  # without one, who reads keeps others from writing
         self._threads = threading.local()
         self._aside: set[sqlite3.Connection] = set()
         with _translated(), lock():
@@ -144,16 +143,11 @@ class Index:
 
     @property
     def connection(self) -> "sqlite3.Connection":
-        """This thread's connection, opened when it is first asked for. It sees all that is committed by now."""
-        own = self._mine()
-        own.look_anew()
-        return own.connection
-
-    def _mine(self) -> "_Own":
+        """This thread's connection, opened when it is first asked for."""
         own: _Own | None = getattr(self._threads, "own", None)
         if own is None:
             own = self._threads.own = _Own(self._connect(), self._aside)
-        return own
+        return own.connection
 
     def _connect(self) -> "sqlite3.Connection":
         import sqlite3
@@ -191,37 +185,6 @@ class Index:
         except Exception as error:
             raise _translation(error) from error
         return {name: value for name, value in found if type(value) is bytes}
-
-    def look_up(self, name: str) -> bytes | None:
-        """Return one record, as `get` does; inside `looking_up` as it was at the first of these look-ups. Cost: 3 us there."""
-        try:
-            row = self._mine().look_up(name)
-        except Exception as error:
-            raise _translation(error) from error
-        return row[1] if row is not None and type(row[1]) is bytes else None
-
-    @contextlib.contextmanager
-    def looking_up(self) -> Iterator[None]:
-        """Let this thread's calls of `look_up`, one after the other, see one state of the database.
-
-        Seeing a new one each time takes locks, which are most of what such a call costs. With whatever else the thread
-        asks for, `look_anew` first of all, the next one begins with the state of that moment.
-        """
-        with _translated():
-            own = self._mine()
-        before, own.keeps_looking = own.keeps_looking, self._has_log
-        try:
-            yield
-        finally:
-            own.keeps_looking = before
-            self.look_anew()
-
-    def look_anew(self) -> None:
-        """Let the next `look_up` of this thread see all that is committed by then."""
-        own: _Own | None = getattr(self._threads, "own", None)
-        if own is not None:
-            with contextlib.suppress(IndexLost, IndexBusy), _translated():
-                own.look_anew()
 
     def version(self) -> tuple[object, int]:
         """Return what changes whenever another connection commits: another process, store or thread."""
@@ -288,27 +251,8 @@ class _Own:
 
     def __init__(self, connection: "sqlite3.Connection", aside: "set[sqlite3.Connection]") -> None:
         self.connection = connection
-        self.keeps_looking = False
-        """Whether a look-up leaves its transaction open for the next one."""
-        self._is_looking = False
-        self._pid = os.getpid()
-        self.let_go = functools.partial(_let_go, connection, aside, self._pid, os.getpid)
+        self.let_go = functools.partial(_let_go, connection, aside, os.getpid(), os.getpid)
         weakref.finalize(self, self.let_go).atexit = False  # threads may still be using theirs then
-
-    def look_up(self, name: str) -> tuple[str, object] | None:
-        """Return the row of a name, if there is one."""
-        if self.keeps_looking and not self._is_looking and not self.connection.in_transaction:
-            self.connection.execute("BEGIN")
-            self._is_looking = True
-        row: tuple[str, object] | None = self.connection.execute(_ONE, (name,)).fetchone()
-        return row
-
-    def look_anew(self) -> None:
-        """Close the transaction that look-ups have left open, unless trouble has, or it is that of a fork's parent."""
-        if self._is_looking:
-            self._is_looking = False
-            if self.connection.in_transaction and os.getpid() == self._pid:
-                self.connection.execute("COMMIT")
 
     def __del__(self) -> None:
         self.let_go()

@@ -99,17 +99,10 @@ class LocalStore:
         return unexpired(self._stored(keys), self.options.clock)
 
     def find_one(self, key: Key) -> Entry | None:
-        """Return what `find` would; inside `finding`, see `Store.finding`. Cost: 8 us there."""
+        """Return what `find` would, at two thirds of the cost: 10 us."""
         self._here()
-        found = self._waiting.known((key,))
-        if not found and (body := self.records.look_up("e:" + key)) is not None:
-            found = self._decoded({"e:" + key: body})
+        found = self._waiting.known((key,)) or self._decoded(self.records.get(("e:" + key,)))
         return unexpired(found, self.options.clock).get(key)
-
-    def finding(self) -> contextlib.AbstractContextManager[None]:
-        """Let `find_one` see one state of the index, until it is asked for anything else."""
-        self._here()
-        return self.records.looking_up()
 
     def _stored(self, keys: Sequence[Key]) -> dict[Key, Entry]:
         self._here()
@@ -257,12 +250,10 @@ class LocalStore:
             else:
                 lease.release()
         table.give_keys(ours)
-        self.records.look_anew()  # what they protected may have been committed by another thread, and waits no more
 
     def mark(self, holder: Holder) -> Mark:
         """Note this moment. Cost: 1 us when alone, else a statement of SQLite (6 us)."""
         self._here()
-        self.records.look_anew()
         inside, alone = self.locks.moment(holder)
         return Mark(holder, inside, self.records.version() if alone is None else alone)
 
@@ -270,11 +261,9 @@ class LocalStore:
         """Say whether anybody but the holder may have committed and released since a mark. Cost: that of `mark`."""
         self._here()
         inside, alone = self.locks.moment(mark.holder)
-        outside = alone if type(mark.outside) is int else self.records.version()
-        if inside == mark.inside and outside is not None and outside == mark.outside:
-            return False
-        self.records.look_anew()
-        return True
+        if inside != mark.inside or mark.outside is None:
+            return True
+        return mark.outside != (alone if type(mark.outside) is int else self.records.version())
 
     # ---- the rest
 

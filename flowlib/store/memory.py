@@ -4,7 +4,6 @@ Invariant: values are kept as bytes, exactly as on disk, so a load gives a new o
 be stored on disk cannot be stored here.
 """
 
-import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -52,10 +51,6 @@ class MemoryStore:
     def find_one(self, key: Key) -> Entry | None:
         """Return the valid entry of a key, if there is one."""
         return self.find((key,)).get(key)
-
-    def finding(self) -> contextlib.AbstractContextManager[None]:
-        """Change nothing: there are no locks to save."""
-        return contextlib.nullcontext()
 
     def encode(self, value: object, *, codec: str | None = None) -> Payload:
         """Encode a value and keep its bytes.

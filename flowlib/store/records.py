@@ -96,26 +96,6 @@ class Records:
             self._tell_refused(why)
         return found
 
-    def look_up(self, name: str) -> bytes | None:
-        """Return what `get` would for one name; inside `looking_up`, see `Index.look_up`."""
-        try:
-            record = None if self._is_broken else self._index.look_up(name)
-        except (IndexBusy, IndexLost):
-            return self.get((name,)).get(name)
-        return self._authentic((name,), {} if record is None else {name: record}).get(name)
-
-    @contextlib.contextmanager
-    def looking_up(self) -> Iterator[None]:
-        """Let look-ups by this thread see one state of the index, see `Index.looking_up`."""
-        with contextlib.ExitStack() as stack:
-            with contextlib.suppress(IndexBusy, IndexLost):
-                stack.enter_context(self._index.looking_up())
-            yield
-
-    def look_anew(self) -> None:
-        """Let the next look-up of this thread see all that is committed by then."""
-        self._index.look_anew()
-
     def version(self) -> object:
         """Return what changes whenever somebody else commits, for one thread; None if it cannot be told."""
         try:

@@ -422,57 +422,6 @@ def test_a_lease_that_another_run_gave_back_shows(store: Store, n_keys: int) -> 
     assert not store.others_since(store.mark(mine))
 
 
-def test_finding_one_by_one_misses_nothing_that_counts(store: Store) -> None:
-    """Own entries show at once, waiting or committed; those of others after a mark, and when `others_since` says so."""
-    mine, others = Holder(), Holder()
-
-    def in_a_thread(function: Callable[[], None]) -> None:
-        thread = threading.Thread(target=function)
-        thread.start()
-        thread.join()
-
-    def store_elsewhere(number: int) -> None:
-        (lease,) = store.lease_many([key_of(number)], others)
-        store.put(entry_of(number, store.encode(number)))
-        store.flush()
-        assert lease is not None
-        store.release_many([lease])
-
-    def finds(number: int) -> bool:
-        return store.find_one(key_of(number)) is not None
-
-    mark = store.mark(mine)
-    with store.finding():
-        assert not finds(1)
-        store.put(entry_of(1, store.encode(1)))
-        assert finds(1)
-        store.flush()
-        assert finds(1)
-
-        assert not finds(2)
-        in_a_thread(lambda: store_elsewhere(2))
-        assert store.others_since(mark)
-        assert finds(2)
-
-        in_a_thread(lambda: store_elsewhere(3))
-        mark = store.mark(mine)
-        assert finds(3)
-
-        assert not finds(4)
-        (lease,) = store.lease_many([key_of(4)], mine)
-        store.put(entry_of(4, store.encode(4)))
-        in_a_thread(store.flush)
-        assert lease is not None
-        store.release_many([lease])
-        assert finds(4)
-
-        with store.finding():
-            assert not finds(5)
-        in_a_thread(lambda: store_elsewhere(5))
-        assert key_of(5) in store.find([key_of(5)])
-    assert finds(5)
-
-
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.complex_numbers(), st.text(), st.binary(max_size=5000)
 )

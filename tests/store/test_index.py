@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import os
 import sqlite3
 import sys
 import threading
@@ -41,90 +40,6 @@ def test_a_thread_s_connection_closes_with_the_thread(store: LocalStore) -> None
 
     assert seen[0] is not store.records.index.connection
     assert [is_open(seen[0]), is_open(store.records.index.connection)] == [False, True]
-
-
-def test_looking_up_leaves_no_transaction_open(store: LocalStore) -> None:
-    """One is open from look-up to look-up, and ends with whatever else is asked, or goes wrong."""
-    index = store.records.index
-    connection = index.connection
-
-    def look() -> bool:
-        assert index.look_up("e:1") is None
-        return connection.in_transaction
-
-    assert not look()
-    with contextlib.suppress(ZeroDivisionError), index.looking_up():
-        assert look()
-        assert index.get(["e:1", "e:2"]) == {}
-        assert not connection.in_transaction
-        assert look()
-        index.version()
-        assert not connection.in_transaction
-        assert look()
-        index.commit(lambda: (index.get(["e:1"]) or {"e:2": b"2"}, ()))
-        assert not connection.in_transaction
-        assert look()
-        raise ZeroDivisionError
-    assert not connection.in_transaction
-    assert not look()
-
-
-def test_looking_up_takes_locks_once(store: LocalStore) -> None:
-    """A guard of cost: one transaction for a hundred look-ups, and one state of the database."""
-    index, statements = store.records.index, list[str]()
-    index.connection.set_trace_callback(statements.append)
-    with index.looking_up():
-        for number in range(100):
-            index.look_up(f"e:{number}")
-            if number == 50:
-                in_a_thread(lambda: index.commit(lambda: ({"e:99": b"99"}, ())))
-        assert index.look_up("e:99") is None
-        index.look_anew()
-        assert index.look_up("e:99") == b"99"
-    index.connection.set_trace_callback(None)
-
-    assert [statements.count("BEGIN"), statements.count("COMMIT")] == [2, 2]
-
-
-def test_a_thread_that_only_notes_moments_opens_nothing(store: LocalStore) -> None:
-    """A connection is opened by the first look-up, not by what would end one."""
-    seen: list[bool] = []
-
-    def note() -> None:
-        store.records.look_anew()
-        store.release_many([])
-        seen.append("own" in vars(store.records.index._threads))
-
-    in_a_thread(note)
-    assert seen == [False]
-
-
-def test_where_readers_keep_others_from_writing_no_look_up_does(root: Path) -> None:
-    """On a network file system there is no log beside the database."""
-    index = Index(root, Files(), contextlib.nullcontext, sync=False, network=True)
-    with index.looking_up():
-        assert index.look_up("e:1") is None
-        assert not index.connection.in_transaction
-        in_a_thread(lambda: index.commit(lambda: ({"e:1": b"1"}, ())))
-        assert index.look_up("e:1") == b"1"
-    index.close()
-
-
-def test_a_child_of_a_fork_leaves_its_parent_s_look_up_alone(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The transaction is the parent's."""
-    index = store.records.index
-    statements = list[str]()
-    connection = index.connection
-    with index.looking_up():
-        index.look_up("e:1")
-        monkeypatch.setattr("os.getpid", lambda pid=os.getpid(): pid + 1)
-        connection.set_trace_callback(statements.append)
-    monkeypatch.undo()
-
-    assert statements == []
-    connection.execute("COMMIT")
 
 
 def test_only_a_close_under_the_write_lock_writes_the_log_back(store: LocalStore, root: Path) -> None:
