@@ -10,18 +10,14 @@ from collections.abc import Iterable
 
 from flowlib.engine.batches import LOOK_S
 from flowlib.engine.commit import FLUSH_S
-from flowlib.engine.context import RunContext
 from flowlib.engine.failure import stuck
 from flowlib.engine.flight import LEASE_POLL_S
 from flowlib.engine.settling import LOST
 from flowlib.engine.starting import Starting
 from flowlib.errors import InternalError
-from flowlib.execution.base import Executor
-from flowlib.graph.graph import Graph
-from flowlib.graph.node import Node
 from flowlib.history.log import GROUP_S
 from flowlib.ids import NodeId
-from flowlib.planning.decide import Hit, Miss, Planner
+from flowlib.planning.decide import Hit, Miss
 from flowlib.scheduling import messages as m
 from flowlib.scheduling.states import FINAL_STATES, VALUE_STATES
 from flowlib.store.base import Entry
@@ -39,20 +35,6 @@ class Engine(Starting):
         deadline_s: Seconds after which nothing new is started; None for no limit.
         is_firm: Whether what runs then is not waited for either.
     """
-
-    def __init__(
-        self,
-        context: RunContext,
-        graph: Graph,
-        targets: Iterable[Node],
-        planner: Planner,
-        executor: Executor,
-        deadline_s: float | None = None,
-        is_firm: bool = False,
-    ) -> None:
-        super().__init__(context, graph, targets, planner, executor, deadline_s, is_firm)
-        self._deferred: dict[NodeId, NodeId] = {}
-        context.shares.n_engines += 1
 
     # ---- the loop
 

@@ -59,8 +59,8 @@ class Starting(Settling):
         targets: Iterable[Node],
         planner: Planner,
         executor: Executor,
-        deadline_s: float | None,
-        is_firm: bool,
+        deadline_s: float | None = None,
+        is_firm: bool = False,
     ) -> None:
         super().__init__(context, graph, targets, planner, executor)
         self._deadline = None if deadline_s is None else context.clock.monotonic() + deadline_s
@@ -68,6 +68,9 @@ class Starting(Settling):
         self._held_back: list[NodeId] = []
         """What would have started while the run was paused."""
         self._is_stopping, self._is_firm = False, is_firm
+        self._deferred: dict[NodeId, NodeId] = {}
+        """Nodes that wait for another with the same key."""
+        context.shares.n_engines += 1
 
     def _start(self, number: NodeId) -> list[m.Fact]:
         if self._is_held_up():

@@ -128,12 +128,12 @@ class Planner:
         return decisions
 
     def decide_one(self, number: NodeId) -> Decision:
-        """Decide a node by itself, looked up with `Store.find_one`: half of what it costs in a batch of one."""
+        """Decide a node by itself, without what a batch of one would cost."""
         if self._store is None:
             return CACHE_OFF
         node = self._graph.nodes[number]
         call = self.keys.key_of(node, self._output_of)
-        return self._judge(node, call, None if call.key is None else self._store.find_one(call.key))
+        return self._judge(node, call, None if call.key is None else self._store.find((call.key,)).get(call.key))
 
     def freeze(self, nodes: Iterable[NodeId]) -> None:
         """Take down the code versions of nodes that joined the graph; see `KeyMaker.freeze`."""

@@ -210,9 +210,6 @@ class Store(Protocol):
     def find(self, keys: Sequence[Key]) -> dict[Key, Entry]:
         """Return the valid entries among `keys`. One batch of look-ups; entries still waiting to be written count."""
 
-    def find_one(self, key: Key) -> Entry | None:
-        """Return the valid entry of a key, if there is one."""
-
     def encode(self, value: object, *, codec: str | None = None) -> Payload:
         """Encode a value and write its blob if it is not small.
 

@@ -10,10 +10,8 @@ Invariant: `marshal.loads` only ever sees bytes whose seal has been verified, so
 """
 
 import marshal
-from collections.abc import Mapping
 from typing import Any
 
-from flowlib.clock import Clock
 from flowlib.ids import Key
 from flowlib.store.base import NO_FLAGS, NO_TEXTS, Entry, Payload, TaskStats
 from flowlib.store.details import pack_details
@@ -131,24 +129,3 @@ def encode_keys(keys: list[Key]) -> bytes:
 def decode_keys(body: bytes) -> list[Key]:
     """Return the keys in verified bytes."""
     return [Key(key) for key in marshal.loads(body)]
-
-
-def decode_entries(bodies: Mapping[str, bytes]) -> tuple[dict[Key, Entry], list[BadRecord]]:
-    """Return the entries in records by name (`e:KEY`), and what was wrong with those that are none."""
-    found: dict[Key, Entry] = {}
-    refused: list[BadRecord] = []
-    for name, body in bodies.items():
-        try:
-            key: Key = name[2:]  # type: ignore[assignment]  # a call of `Key` for each would cost 0.1 us
-            found[key] = decode_entry(key, body)
-        except BadRecord as error:
-            refused.append(error)
-    return found, refused
-
-
-def unexpired(found: dict[Key, Entry], clock: Clock) -> dict[Key, Entry]:
-    """Take away the entries that have expired by now."""
-    now = clock.now() if found else 0.0
-    for key in [key for key, e in found.items() if e.expires_at is not None and e.expires_at <= now]:
-        del found[key]
-    return found

@@ -48,10 +48,6 @@ class MemoryStore:
         found = {key: self._entries[key] for key in keys if key in self._entries}
         return {key: entry for key, entry in found.items() if entry.is_valid(now)}
 
-    def find_one(self, key: Key) -> Entry | None:
-        """Return the valid entry of a key, if there is one."""
-        return self.find((key,)).get(key)
-
     def encode(self, value: object, *, codec: str | None = None) -> Payload:
         """Encode a value and keep its bytes.
 
