@@ -113,3 +113,16 @@ def test_a_setting_of_another_type_is_refused(name: str, value: Any) -> None:
     """A file can hold any type; "no" for `strict` would count as yes."""
     with pytest.raises(ConfigError, match=f"Setting {name} cannot be"):
         configure(**{name: value})
+
+
+def test_what_a_file_says_is_read_anew_and_shared_with_nobody(tmp_path: Path) -> None:
+    """What one caller does with its settings, the next one does not see; an edit of the same size and time, it does."""
+    file = tmp_path / "pyproject.toml"
+    file.write_text("[tool.flowlib]\npools = {db = 2}\n")
+    status = file.stat()
+    load_settings({}, tmp_path).pools["db"] = 9  # type: ignore[index]
+    assert load_settings({}, tmp_path).pools == {"db": 2}
+
+    file.write_text("[tool.flowlib]\npools = {db = 3}\n")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert load_settings({}, tmp_path).pools == {"db": 3}

@@ -255,6 +255,22 @@ def test_calls_that_cannot_follow_are_not_handed_over_to_follow(
     assert traffic.n_returned < 2 * LINKS
 
 
+@fl.task
+def step(before: int, number: int) -> int:
+    return 0
+
+
+def test_one_link_with_the_key_of_another_does_not_end_the_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The scheduler has to start what comes after it; from there on links are gone along again."""
+    traffic = Traffic(monkeypatch)
+    node: Any = 0
+    for number in [*range(100), 0, *range(100, 2 * LINKS)]:
+        node = step(node, number)
+
+    assert fl.run(node, cache=tmp_path, progress=False) == 0
+    assert traffic.n_asked < LINKS // 2
+
+
 def test_what_is_stored_is_found_on_the_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A chain whose beginning is new, and comes to what was there before: nothing after that is made."""
     traffic = Traffic(monkeypatch)

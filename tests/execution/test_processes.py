@@ -695,6 +695,29 @@ def test_a_task_is_not_charged_with_what_others_left_behind(monkeypatch: pytest.
     assert run(limited(2), workers=1) != first
 
 
+def test_of_idle_workers_the_one_with_room_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The full one stays, for tasks without a limit."""
+    monkeypatch.setattr(errands, "cap_of", lambda call: 1_200_000_000 if call.task.name == "limited" else None)
+
+    @fl.task
+    def meet(name: str, other: str, hoarder: int) -> int:
+        sys.modules["hoard"] = bytearray(650_000_000 if os.getpid() == hoarder else 1)  # type: ignore[assignment]
+        (tmp_path / name).touch()
+        while not (tmp_path / other).exists():
+            threading.Event().wait(0.005)
+        return os.getpid()
+
+    @fl.task
+    def limited(x: int) -> int:
+        return os.getpid()
+
+    both = set(run([meet("a", "b", 0), meet("b", "a", 0)]))
+    full, light = [pid for pid in shared_pool().pids if pid in both]  # in the order in which they are asked
+    run([meet("c", "d", full), meet("d", "c", full)])
+    assert [run(limited(x)) for x in range(3)] == [light] * 3
+    assert set(run([meet("e", "f", 0), meet("f", "e", 0)])) == both
+
+
 def test_a_call_over_its_time_is_ended_with_its_process(tmp_path: Path) -> None:
     """`timeout=` ends a task in a process wherever it is, and its process with it."""
     noted = tmp_path / "pid"
