@@ -12,7 +12,8 @@ Rules: every write holds the write lock (see `leases`) around the whole transact
 cause, and so do opening and closing: no two processes write or checkpoint at once, so nobody waits inside SQLite, and
 the fault in SQLite's log that needs a checkpoint beside a writer (fixed in 3.51.3) cannot occur. A thread's connection
 comes and goes without the lock, because it is never the only one: the only one recovers the log when it opens and writes
-it back when it closes, and everybody else waits meanwhile. No descriptor of the database is ever opened here. A connection that came through a fork is kept aside, unused and unclosed.
+it back when it closes, and everybody else waits meanwhile. The end of the interpreter closes without the lock, too: then
+SQLite writes the log back only if nobody else has the database open, and takes it away. No descriptor of the database is ever opened here. A connection that came through a fork is kept aside, unused and unclosed.
 
 Invariant: a method raises only `IndexLost` (not a usable database: start a new one) or `IndexBusy` (try again later).
 """
@@ -113,8 +114,9 @@ class Index:
         self._files.make_dir(self._directory)
         found = [name for name in self._files.names(self._directory) if name in _DATABASE]
         for name in found:
-            if not self._files.is_ordinary(self._directory / name):
-                raise IndexLost(f"{name} is not an ordinary file")
+            with contextlib.suppress(FileNotFoundError):  # SQLite takes its log away when another process ends
+                if not self._files.is_ordinary(self._directory / name):
+                    raise IndexLost(f"{name} is not an ordinary file")
         return _DATABASE[0] in found
 
     def _is_ready(self, journal: str) -> bool:

@@ -14,6 +14,7 @@ Layout, format 1:
 Invariant: a directory that others could have written to, or that a later flowlib made, is never used.
 """
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -128,7 +129,8 @@ def _check_format(root: Path, files: Files) -> None:
             "Use the flowlib that made it, or choose another directory with cache=.",
         )
     if text != str(FORMAT):
-        files.remove(root / "format")  # torn by a crash, or damaged: written anew below
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            files.remove(root / "format")  # torn by a crash, or damaged: written anew below
 
 
 def _write_marks(root: Path, files: Files) -> None:

@@ -6,7 +6,6 @@ The chains are long and quick, so most links follow others in one piece of work;
 import contextvars
 import subprocess
 import sys
-import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -251,27 +250,34 @@ print(fl.run(node, cache=sys.argv[1], progress=False))
 """
 
 
-def start(folder: Path, *, dies_at: int = -1) -> "subprocess.Popen[str]":
-    program = folder / "program.py"
-    program.write_text(textwrap.dedent(PROGRAM))
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """The file of the program, written once: several read it at the same time."""
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
+    return path
+
+
+def start(program: Path, *, dies_at: int = -1) -> "subprocess.Popen[str]":
+    folder = program.parent
     arguments = [str(folder / "cache"), str(folder / "notes"), str(dies_at), str(LINKS)]
     return subprocess.Popen([sys.executable, str(program), *arguments], stdout=subprocess.PIPE, text=True, cwd=folder)
 
 
-def test_three_processes_make_each_link_once(tmp_path: Path) -> None:
+def test_three_processes_make_each_link_once(program: Path, tmp_path: Path) -> None:
     """Whoever is alone in the cache when it begins lets the others in when they knock."""
-    programs = [start(tmp_path) for _ in range(3)]
+    processes = [start(program) for _ in range(3)]
 
-    assert [program.communicate(timeout=120)[0].strip() for program in programs] == [str(LINKS)] * 3
+    assert [process.communicate(timeout=120)[0].strip() for process in processes] == [str(LINKS)] * 3
     assert sorted(map(int, (tmp_path / "notes").read_text().split())) == [*range(LINKS)]
 
 
-def test_a_killed_program_goes_on_where_it_had_committed(tmp_path: Path) -> None:
+def test_a_killed_program_goes_on_where_it_had_committed(program: Path, tmp_path: Path) -> None:
     """Nothing is missing in between, whatever was lost at the end."""
-    with start(tmp_path, dies_at=LINKS - 1) as program:
-        assert program.wait(60) == -9
-    with start(tmp_path) as program:
-        assert program.communicate(timeout=60)[0].strip() == str(LINKS)
+    with start(program, dies_at=LINKS - 1) as process:
+        assert process.wait(60) == -9
+    with start(program) as process:
+        assert process.communicate(timeout=60)[0].strip() == str(LINKS)
 
     again = (tmp_path / "notes").read_text().split()[LINKS:]
     assert [int(x) for x in again] == [*range(int(again[0]), LINKS)]

@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -174,6 +175,30 @@ def test_a_database_that_is_as_we_left_it_is_opened_without_diskcache(
     monkeypatch.setitem(sys.modules, "diskcache", None)
 
     assert opened().find([entry.key]) == {entry.key: entry}
+
+
+def test_a_log_that_goes_while_the_database_is_opened(
+    opened: Callable[..., LocalStore], entry_of: Callable[..., Entry], faulty_files: Any
+) -> None:
+    """The last other process ends between the listing of the directory and the look at what is in it."""
+    store = opened()
+    entry = entry_of(1, store.encode(1))
+    store.put(entry)
+    store.flush()
+    log = store.root / "index" / "cache.db-wal"
+    assert log.exists()
+
+    def end_the_other(_: int, operation: str, arguments: tuple[Any, ...]) -> None:
+        if operation == "is_ordinary" and arguments == (log,):
+            store.records.index.connection.close()
+            assert not log.exists()
+            gone.append(log)
+
+    gone: list[Path] = []
+    again = opened(files=faulty_files(end_the_other))
+
+    assert gone == [log]
+    assert again.find([entry.key]) == {entry.key: entry}
 
 
 def test_a_database_with_another_kind_of_log_is_brought_up_to_date(

@@ -5,6 +5,7 @@ import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -113,6 +114,22 @@ def test_a_later_format_is_refused_and_untouched(store: LocalStore, root: Path, 
 
     assert "format 2" in str(refuse(root, options))
     assert (root / "format").read_text() == "2\n"
+
+
+def test_a_torn_format_number_that_another_process_removes(
+    store: LocalStore, root: Path, opened: Callable[..., LocalStore], faulty_files: Any
+) -> None:
+    """Two processes find it at the same time."""
+    store.close()
+    (root / "format").write_text("")
+
+    def be_slower(_: int, operation: str, arguments: tuple[Any, ...]) -> None:
+        if operation == "remove" and arguments == (root / "format",):
+            (root / "format").unlink()
+
+    opened(files=faulty_files(be_slower))
+
+    assert (root / "format").read_text().strip() == "1"
 
 
 @pytest.mark.parametrize("text", ["", "x", "1", "\x00\xff"])
