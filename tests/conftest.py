@@ -1,7 +1,8 @@
 """Every test starts in an empty directory, with no flowlib settings and a state directory of its own."""
 
 import os
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,23 @@ def isolated(
     configure()
     yield work
     configure()
+
+
+@pytest.fixture
+def in_child() -> Callable[[Callable[[], object]], int]:
+    """Run a function in a forked child and return its exit code: 0 if it returned, 70 if it raised, -n if killed."""
+
+    def run(function: Callable[[], object]) -> int:
+        pid = os.fork()
+        if pid == 0:
+            code = 70
+            try:
+                function()
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    return run

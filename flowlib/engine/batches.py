@@ -2,7 +2,8 @@
 
 Theory of operation: a batch that has been begun and has not moved for two looks in a row holds a call that is not quick.
 What it has not begun is taken back and spread over all workers; what that brings to a halt is spread again. So a slow
-call among quick ones delays the others by a few hundredths of a second, whatever the pace was thought to be.
+call among quick ones delays the others by a few hundredths of a second, whatever the pace was thought to be. That it
+runs is told then: for quick calls, that is told when they have ended.
 """
 
 from collections.abc import Sequence
@@ -62,7 +63,12 @@ class Batches:
     def perform(self, calls: list[Call | Job], made: dict[Node, Any] | None = None) -> list[Outcome]:
         """Make calls now, in the thread of the engine. Arguments as for `submit`."""
         batch = Batch(calls, made, self._gather)
-        self._executor.perform_calls(taken_from(batch), ended_in(batch))
+        batch.is_begun = True
+        self._under_way[batch] = len(calls)
+        try:
+            self._executor.perform_calls(taken_from(batch), ended_in(batch))
+        finally:
+            del self._under_way[batch]
         return batch.take_done()
 
     def take_back(self) -> list[Call | Job]:
@@ -86,27 +92,34 @@ class Batches:
         """Return what has ended in batches that are under way."""
         return [outcome for batch in self._under_way for outcome in batch.take_done()]
 
-    def look(self, now: float) -> list[Outcome]:
-        """Spread what is held up; return what has ended in batches that are still under way."""
+    def at_work(self) -> list[Call]:
+        """Return the calls that are being made just now, and of which nobody has been told that they began."""
+        return [call for call in (batch.at_work for batch in self._under_way) if call is not None]
+
+    def look(self, now: float) -> tuple[list[Outcome], list[Call]]:
+        """Spread what is held up; return what has ended in batches that are still under way, and what holds others up."""
         ended: list[Outcome] = []
+        slow: list[Call] = []
         if now - self._looked_at < LOOK_S:
-            return ended
+            return ended, slow
         self._looked_at = now
         for batch, n_before in [*self._under_way.items()]:
             n_waiting = len(batch.waiting)
-            is_stuck = batch.is_begun and 0 < n_waiting == n_before
+            is_stuck = batch.is_begun and n_waiting == n_before
             held_up = batch.take_back() if is_stuck else []
             ended += batch.take_done()  # after that: of what is left in the batch, at most one call is under way
-            if not n_waiting:
+            at_work = batch.at_work
+            if not n_waiting and at_work is None:
                 del self._under_way[batch]
                 if batch.has_waited:
                     self._pace.waits(batch.task)
             elif is_stuck:
                 del self._under_way[batch]
+                slow += [] if at_work is None else [at_work]
                 self._spread(held_up)
             else:
                 self._under_way[batch] = n_waiting
-        return ended
+        return ended, slow
 
     def _spread(self, calls: list[Call | Job]) -> None:
         size = -(-len(calls) // self._executor.capacity)

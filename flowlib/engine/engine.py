@@ -63,6 +63,7 @@ class Engine(Starting):
     def close(self) -> None:
         """Commit what is finished, give every lease back, and tell what never came to an end. Never waits for jobs."""
         self._context.loop.end()
+        self._lookout.close()
         self._batches.take_back()
         self._end_jobs()
         try:
@@ -120,13 +121,21 @@ class Engine(Starting):
                 raise stuck(self.graph.nodes, self.scheduler.states, self._deferred)
             self._executor.help_out()
         self._heed_pause()
-        outcomes = self._executor.collect(self._patience_s())
+        with self._lookout.away(self._context.pool is None or self._context.is_inner):  # it may make calls then
+            outcomes = self._executor.collect(self._patience_s())
+        if self._early:
+            early, self._early = self._early, []
+            facts += early
+        slow = self._executor.take_slow()
         if self._batches:
-            outcomes += self._batches.look(self._context.clock.monotonic())
+            ended, here = self._batches.look(self._context.clock.monotonic())
+            outcomes += ended
+            slow += here
+        self._tell_slow(slow)
         facts += self._take(outcomes)
         facts += self._batches.resized()
         if self._context.stop.is_killed:
-            self._catch_up()
+            self._take_ended()
             raise self._context.stop.error()
         self._ledger.commit_in_time()
         self._context.write_log_in_time()
@@ -141,11 +150,9 @@ class Engine(Starting):
         self._executor.help_out()
 
     def _catch_up(self) -> None:
-        """Take what has ended, and commit: a call in the thread of this engine may wait for the lease of another call."""
-        outcomes = self._batches.take_done() + self._executor.take_ended()
-        self._early += self._take(outcomes)
-        self.scheduler.give_back_early([outcome.node for outcome in outcomes])
-        self._ledger.commit()
+        """Take what has ended: a call in the thread of this engine may wait for the lease of another call."""
+        with self._lookout.guard:
+            self._take_ended()
 
     def _patience_s(self) -> float:
         """Return how long to wait at most before there is something to write or to look at."""

@@ -164,6 +164,8 @@ class Settling:
         """Take the outcome of a plain call that nothing ran beside, to be kept later with its like; say whether it was one."""
         if type(outcome) is not Call or outcome.error is not None or outcome.has_expansion or outcome.is_returned:
             return False
+        if outcome.is_announced:
+            return False
         self._n_running -= 1
         self._record(outcome.node, outcome)
         self.values.made(outcome.node, outcome.value, None)

@@ -13,6 +13,7 @@ from flowlib.engine.failure import needs_itself
 from flowlib.engine.flight import Blocked
 from flowlib.engine.settling import Settling
 from flowlib.execution.base import Batch, Call, Executor, Job, Outcome
+from flowlib.execution.lookout import Lookout
 from flowlib.execution.quick import PATIENCE_S
 from flowlib.graph.graph import Graph
 from flowlib.graph.node import Node
@@ -68,6 +69,8 @@ class Starting(Settling):
         self._held_back: list[NodeId] = []
         """What would have started while the run was paused."""
         self._is_stopping, self._is_firm = False, is_firm
+        self._lookout = Lookout(self._look_after)
+        self._link_at_work: Call | None = None
         self._deferred: dict[NodeId, NodeId] = {}
         """Nodes that wait for another with the same key."""
         context.shares.n_engines += 1
@@ -122,10 +125,16 @@ class Starting(Settling):
             self._attempts.begins(number, work)
         if self._n_running > self._executor.capacity and policy.executor != "inline":
             self._batches.submit([work])  # it cannot begin at once, so it can be taken back
-        elif isinstance(work, Call):
-            self._executor.submit_batch(Batch([work]))
         else:
-            self._executor.submit(work)
+            self._hand_over(work)
+
+    def _hand_over(self, work: Call | Job) -> None:
+        """Let something begin; where it is made in this thread, it has ended afterwards."""
+        with self._lookout.away(self._context.pool is None or work.policy.executor == "inline"):
+            if isinstance(work, Call):
+                self._executor.submit_batch(Batch([work]))
+            else:
+                self._executor.submit(work)
 
     def _start_quick(self, nodes: tuple[NodeId, ...], followers: tuple[NodeId, ...]) -> list[m.Fact]:
         """Put the calls of quick tasks into one batch; what is not plain enough for it goes its own way."""
@@ -190,14 +199,17 @@ class Starting(Settling):
             return []
         self._n_running += len(calls)
         if self._n_running > 1 or not self._executor.makes_calls_here:
-            self._batches.submit(calls, made)
+            with self._lookout.away(self._context.pool is None):
+                self._batches.submit(calls, made)
             return []
         self._ledger.commit_in_time()
         self._context.write_log_in_time()
-        outcomes = self._batches.perform(calls, made)  # nothing could run beside it: to hand it over saves no time
+        with self._lookout.away():
+            outcomes = self._batches.perform(calls, made)  # nothing could run beside it: to hand it over saves no time
         if len(outcomes) == 1 and self._take_plain(outcomes[0]):
             return [m.Done((outcomes[0].node,))]
-        return self._take(outcomes)
+        early, self._early = self._early, []
+        return early + self._take(outcomes)
 
     def _go_along(self, links: Sequence[NodeId]) -> list[m.Fact]:
         """Decide and make calls each of which needs only the one before it, for as long as nothing else happens."""
@@ -225,7 +237,13 @@ class Starting(Settling):
             if call is None:
                 return
             self._n_running += 1
-            yield call
+            self._link_at_work = call
+            self._lookout.leave()  # a context manager would cost 1 us
+            try:
+                yield call
+            finally:
+                self._lookout.come_back()
+                self._link_at_work = None
             if not self._take_plain(call):
                 along.other = self._take([call])
                 return
@@ -278,6 +296,32 @@ class Starting(Settling):
         if self._context.emitter.is_watched:
             self._announcer.cached_many(numbers, entries)
 
+    def _take_ended(self) -> bool:
+        """Take what has ended, and commit, while this thread makes a call; say whether anything has."""
+        outcomes = self._batches.take_done() + self._executor.take_ended()
+        self._early += self._take(outcomes)
+        self.scheduler.give_back_early([outcome.node for outcome in outcomes])
+        self._ledger.commit()
+        return bool(outcomes)
+
+    def _look_after(self) -> None:
+        """Do what has to be done while this thread makes a call that takes long. Called by the lookout, in its thread."""
+        if self._take_ended():
+            self._executor.wake()  # this thread may be about to wait for what has been taken
+        self._tell_slow(self._batches.at_work())
+        if self._link_at_work is not None:
+            self._tell_slow([self._link_at_work])
+        self._context.write_log_in_time()
+
+    def _tell_slow(self, calls: Iterable[Call]) -> None:
+        """Tell that calls run which were thought to be quick."""
+        for call in calls:
+            if not call.is_untold:
+                continue
+            call.is_announced = True
+            miss = self._misses.get(call.node, CACHE_OFF)
+            self._announcer.started(call.node, miss, self._attempts.number(call.node))
+
     def _is_held_up(self) -> bool:
         """Whether nothing may start just now."""
         return not self._is_stopping and (self._context.stop.is_paused or self._must_stop())
@@ -287,7 +331,7 @@ class Starting(Settling):
         if (dropped := self._jobs.dropped_child(number)) is not None:
             return self._lost(number, dropped)
         self._n_running += 1
-        self._executor.submit(self._jobs.assembling(number, self._misses.get(number, CACHE_OFF)))
+        self._hand_over(self._jobs.assembling(number, self._misses.get(number, CACHE_OFF)))
         return []
 
     def _must_stop(self) -> bool:

@@ -206,6 +206,11 @@ class Call(Outcome):
         if wants_digest or key is not None:
             self.key, self.keep, self.wants_digest = key, key is not None, wants_digest
 
+    @property
+    def is_untold(self) -> bool:
+        """Whether it has not ended, and nobody has been told that it began."""
+        return not self.is_announced and not self.duration_s
+
     def split(self) -> None:
         """Tell what is given by keyword from what is given by position."""
         positional, self.keywords = self.task.signature.split(self.args)
@@ -224,17 +229,19 @@ class Batch:
         made: The plain values that later calls of the batch may ask for; None if none does.
         gather: Returns a call's arguments with values for nodes, those in `made` among them; None if they are not plain.
         is_begun: Whether a worker has taken it.
+        current: What has been begun last, if it is begun in this process.
         task: Name of the task of the first call.
         has_waited: Whether its calls mostly waited for something, so that others could have run meanwhile.
     """
 
-    __slots__ = ("done", "gather", "has_waited", "is_begun", "made", "task", "waiting")
+    __slots__ = ("current", "done", "gather", "has_waited", "is_begun", "made", "task", "waiting")
 
     def __init__(
         self, calls: list[Call | Job], made: dict[Node, Any] | None = None, gather: Gather | None = None
     ) -> None:
         self.is_begun = False
         self.has_waited = False
+        self.current: Call | Job | None = None
         self.made, self.gather = made, gather
         self.task = calls[0].task.name if calls else ""
         self.waiting: deque[Call | Job] = deque(calls)
@@ -259,13 +266,18 @@ class Batch:
                     return call
         return None
 
+    @property
+    def at_work(self) -> Call | None:
+        """The call that is being made, if nobody has been told that it began."""
+        return self.current if isinstance(self.current, Call) and self.current.is_untold else None
+
     def take_back(self) -> list[Call | Job]:
         """Return what has not been begun; it is nobody's then."""
-        return _drained(self.waiting)
+        return drained(self.waiting)
 
     def take_done(self) -> list[Outcome]:
         """Return what has ended since the last time."""
-        return _drained(self.done)
+        return drained(self.done)
 
 
 class Ended(Protocol):
@@ -275,7 +287,8 @@ class Ended(Protocol):
         """Return the outcomes that are there, each once."""
 
 
-def _drained(queue: "deque[Any]") -> list[Any]:
+def drained(queue: "deque[Any]") -> list[Any]:
+    """Take what is in a queue that other threads put into and take from."""
     taken: list[Any] = []
     while queue:
         try:
@@ -309,6 +322,9 @@ class Executor(Protocol):
 
     def take_ended(self) -> list[Outcome]:
         """Return the outcomes that are there; never waits, and performs nothing."""
+
+    def take_slow(self) -> list[Call]:
+        """Return calls that were thought to be quick and hold others up in another process, each once."""
 
     def take_over(self, key: Key) -> bool:
         """Perform a job or call with this key now, in the calling thread; False if none waits to be started.

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 from flowlib.errors import CannotSend, MemoryExceeded, WorkerDied
 from flowlib.execution.base import Batch, Call, Job, Outcome
 from flowlib.execution.parcel import Again, Packer, Parcel
-from flowlib.execution.serving import answers_in
-from flowlib.execution.wire import Wants
+from flowlib.execution.serving import BATCH, SHARED, answers_in
+from flowlib.execution.wire import Left, Wants
 from flowlib.execution.workers import Death, Errand
 from flowlib.ids import NodeId
 
@@ -54,6 +54,9 @@ class Door(Protocol):
 
     def note_wait(self, call: Job | Call, wait: Any) -> bool:
         """Take note of a wait inside a task; return whether it begins."""
+
+    def note_slow(self, call: Call) -> None:
+        """Take note that a call holds others up in its worker."""
 
 
 class JobErrand:
@@ -93,17 +96,17 @@ class JobErrand:
         self._error = error
         return True
 
-    def message(self, known: set[str], worker: str) -> tuple[bytes, bool] | None:
+    def message(self, known: set[str], worker: str) -> tuple[bytes, int] | None:
         """Return the parcel's message for a worker."""
         assert self.parcel is not None
         self.executor.start(self.job)
         message = self.parcel.message(() if self.n_times else known)
         known.update(self.parcel.needs)
-        return message, False
+        return message, 0
 
-    def noted(self, wait: bytes, journal: int) -> bool:
-        """Take note that something inside the task waits, or waits no more; return which."""
-        return _note(self.executor, self.job, pickle.loads(wait), self._waits)
+    def noted(self, note: bytes, journal: int) -> int:
+        """Take note that something inside the task waits, or waits no more."""
+        return _note(self.executor, self.job, pickle.loads(note), self._waits)
 
     def answered(self, answer: bytes, journal: int) -> None:
         """Hand the answer to the thread of the run."""
@@ -146,6 +149,8 @@ class BatchErrand:
         self.executor, self.batch, self.n_times = executor, batch, n_times
         self.worker = ""
         self._sent: list[Call] = []
+        self._n_taken = 0
+        """How many of those have ended and been handed on while others went on."""
         self._job: JobErrand | None = None
         self._errors: dict[NodeId, BaseException] = {}
         self._waits: list[Any] = []
@@ -187,7 +192,7 @@ class BatchErrand:
         self._errors[node] = error
         return True
 
-    def message(self, known: set[str], worker: str) -> tuple[bytes, bool] | None:
+    def message(self, known: set[str], worker: str) -> tuple[bytes, int] | None:
         """Take calls off the batch for a worker: all up to the first job, or that job."""
         self.batch.is_begun, self.worker = True, worker
         calls: list[Call] = []
@@ -216,7 +221,7 @@ class BatchErrand:
         parcel = self.executor.packer.pack_calls(calls)
         message = parcel.message(() if self.n_times else known)
         known.update(parcel.needs)
-        return message, True
+        return message, BATCH | SHARED
 
     def _give_back(self, job: Job) -> None:
         """Let the thread of the run pack a job: that may run the user's code."""
@@ -228,29 +233,49 @@ class BatchErrand:
         self.executor.submit(job)
         return []
 
-    def noted(self, wait: bytes, journal: int) -> bool:
-        """Take note that something inside a call waits, or waits no more; return which."""
-        told = pickle.loads(wait)
+    def noted(self, note: bytes, journal: int) -> int:
+        """Take note that something inside a call waits, or waits no more; or that one takes long."""
+        told = pickle.loads(note)
+        if isinstance(told, Left):
+            self._leave(told.n_calls, journal)
+            return 0
         waiting = next((call for call in self._sent if call.key in told[1]), self._sent[0])
         return _note(self.executor, waiting, told, self._waits)
+
+    def _leave(self, n_left: int, journal: int) -> None:
+        """Hand on what has ended before a call that takes long, and let others make those behind it."""
+        first_left = len(self._sent) - n_left
+        left = self._sent[first_left:]
+        del self._sent[first_left:]
+        n_ended = self._hand_on(journal)
+        if n_ended < len(self._sent):
+            self.executor.note_slow(self._sent[n_ended])
+        if left:
+            self.executor.queue(BatchErrand(self.executor, Batch([*left])))
+
+    def _hand_on(self, journal: int) -> int:
+        """Let the thread of the run unpack the answers that are there; return how many calls have ended in all."""
+        answers = answers_in(journal)
+        calls, new = self._sent[self._n_taken : len(answers)], answers[self._n_taken :]
+        self._n_taken = len(answers)
+        if new:
+            self.executor.outbox.put(_Answer(lambda: self._unpack(calls, new)))
+        return len(answers)
 
     def answered(self, answer: bytes, journal: int) -> None:
         """Hand the answers of all calls to the thread of the run."""
         _forget(self.executor, self._sent[0], self._waits)
-        answers = answers_in(journal)
-        calls, self._sent = self._sent, []
+        answers = answers_in(journal)[self._n_taken :]
+        calls, self._sent = self._sent[self._n_taken :], []
         self.executor.outbox.put(_Answer(lambda: self._unpack(calls, answers)))
 
     def died(self, death: Death, journal: int) -> None:
         """Let the call that was running end with its worker; queue again what had not begun."""
         _forget(self.executor, self._sent[0], self._waits)
-        answers = answers_in(journal)
-        calls, self._sent = self._sent, []
-        ended, left = calls[: len(answers)], calls[len(answers) :]
-        if ended:
-            self.executor.outbox.put(_Answer(lambda: self._unpack(ended, answers)))
+        n_ended = self._hand_on(journal)
+        left, self._sent = self._sent[n_ended:], []
         innocents: list[Call] = []
-        n_times = 0 if ended or self._errors else self.n_times + 1
+        n_times = 0 if n_ended or self._errors else self.n_times + 1
         is_charged = death.is_blameless and n_times < _MOST_TIMES
         for call in left:
             error = self._errors.get(call.node)
@@ -292,13 +317,13 @@ class _Answer:
         self.take_done = unpack
 
 
-def _note(executor: Door, call: Job | Call, wait: Any, waits: list[Any]) -> bool:
+def _note(executor: Door, call: Job | Call, wait: Any, waits: list[Any]) -> int:
     begins, chain, key = wait
     if begins:
         waits.append((chain, key))
     elif (chain, key) in waits:
         waits.remove((chain, key))
-    return executor.note_wait(call, wait)
+    return 1 if executor.note_wait(call, wait) else -1
 
 
 def _forget(executor: Door, call: Job | Call, waits: list[Any]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
 
-from flowlib.execution.base import Batch, Call, Job, Outcome
+from flowlib.execution.base import Batch, Call, Job, Outcome, drained
 from flowlib.execution.quick import PATIENCE_S, Unbegun, perform_batch, perform_calls
 from flowlib.execution.worker import Worker, perform_in
 from flowlib.ids import Key, NodeId
@@ -29,13 +29,12 @@ class InlineExecutor:
         self._worker, self._unbegun = worker, unbegun or Unbegun()
         self._batches: deque[Batch] = deque()
         self._context = copy_context()
-        self._outcomes: list[Outcome] = []
+        self._outcomes: deque[Outcome] = deque()
         self._wakes: SimpleQueue[None] = SimpleQueue()
 
     def submit(self, job: Job) -> None:
         """Perform the job now."""
-        outcome = perform_in(self._context, self._worker, job)  # meanwhile the list may have been taken away
-        self._outcomes.append(outcome)
+        self._outcomes.append(perform_in(self._context, self._worker, job))
 
     def submit_batch(self, batch: Batch) -> None:
         """Perform a batch now, or some of it."""
@@ -61,8 +60,11 @@ class InlineExecutor:
 
     def take_ended(self) -> list[Outcome]:
         """Return what has been performed since the last call."""
-        outcomes, self._outcomes = self._outcomes, []
-        return outcomes
+        return drained(self._outcomes)
+
+    def take_slow(self) -> list[Call]:
+        """Return nothing: the engine sees itself what takes long in its thread."""
+        return []
 
     def take_over(self, key: Key) -> bool:
         """Perform a call of any batch that waits, whichever run it belongs to."""

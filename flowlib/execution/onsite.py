@@ -24,7 +24,7 @@ import attrs
 
 from flowlib.config import environment
 from flowlib.execution.parcel import Parcel
-from flowlib.execution.serving import answers_in
+from flowlib.execution.serving import BATCH, answers_in
 from flowlib.execution.warm import shared_pool
 from flowlib.execution.workers import Death
 from flowlib.store.files import Files
@@ -196,22 +196,22 @@ class _Visit:
         reply: Reply | None = _get(self._replies, math.inf if limit_s is None else limit_s)
         return reply
 
-    def message(self, known: set[str], worker: str) -> tuple[bytes, bool]:
+    def message(self, known: set[str], worker: str) -> tuple[bytes, int]:
         """Return the parcel for a child that has had some parts of it."""
         self._worker = f"{os.uname().nodename}:{os.getpid()}/{worker}"
         self._begun.put(None)
         message = self._parcel.message(known)
         known.update(self._parcel.needs)
-        return message, self._is_batch
+        return message, BATCH if self._is_batch else 0
 
     def answered(self, answer: bytes, journal: int) -> None:
         """Take the answers of the child."""
         answers = tuple(answers_in(journal)) if self._is_batch else (answer,)
         self._replies.put(Reply(answers=answers, worker=self._worker))
 
-    def noted(self, wait: bytes, journal: int) -> bool:
-        """Return whether something inside begins to wait."""
-        return bool(pickle.loads(wait)[0])
+    def noted(self, note: bytes, journal: int) -> int:
+        """Return whether something inside begins to wait, as a number."""
+        return 1 if pickle.loads(note)[0] else -1
 
     def exceeded(self, held_bytes: int, journal: int) -> None:
         """Take note of how much the child held when it was ended for it."""

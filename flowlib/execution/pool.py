@@ -276,8 +276,7 @@ class Pool:
                     worker.errand = None
                     self._retire(worker)
                 continue
-            body, is_batch = message
-            worker.put(body, is_batch=is_batch)
+            worker.put(*message)
             self._watch(worker)
 
     def _attend(self, worker: WorkerProcess, mask: int) -> None:
@@ -300,7 +299,7 @@ class Pool:
         for answer, is_note in worker.answers():
             if is_note:
                 if worker.errand is not None:
-                    worker.n_waits += 1 if worker.errand.noted(answer, worker.journal) else -1
+                    worker.n_waits += worker.errand.noted(answer, worker.journal)
                 continue
             with self._lock:
                 errand, worker.errand, worker.n_waits = worker.errand, None, 0

@@ -9,6 +9,7 @@ calls that had not begun are queued again.
 """
 
 import contextlib
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
@@ -16,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from flowlib.execution.base import Batch, Call, Job, Outcome
+from flowlib.execution.base import Batch, Call, Job, Outcome, drained
 from flowlib.execution.errands import BatchErrand, JobErrand
 from flowlib.execution.outbox import FarOutbox
 from flowlib.execution.parcel import Packer, Parcel
@@ -59,6 +60,7 @@ class ProcessExecutor(FarOutbox):
         self.processes.join(self, n_processes)
         self._worker, self._terms, self._scratch = worker, terms, scratch
         self._is_closed = False
+        self._slow: deque[Call] = deque()
         self._made: tuple[Packer, SpillDirectory] | None = None
 
     @property
@@ -104,6 +106,10 @@ class ProcessExecutor(FarOutbox):
     def replace_worker(self) -> None:
         """Nothing to do: whatever runs in a process can be ended."""
 
+    def take_slow(self) -> list[Call]:
+        """Return calls that hold others up in their worker, each once."""
+        return drained(self._slow)
+
     def wake(self) -> None:
         """Make a waiting `collect` return."""
         self.outbox.put(None)
@@ -147,6 +153,11 @@ class ProcessExecutor(FarOutbox):
         if self._made is not None:
             for name in parcel.files:
                 self._made[1].release(name)
+
+    def note_slow(self, call: Call) -> None:
+        """Take note that a call holds others up in its worker."""
+        self._slow.append(call)
+        self.wake()
 
     def note_wait(self, call: Job | Call, wait: Any) -> bool:
         """Take note of a wait inside a task; end the task whose wait would be for ever. Return whether it begins."""

@@ -84,6 +84,7 @@ def taken_from(batch: Batch) -> Iterator[Call | Job]:
             call.is_returned = True
             batch.done.append(call)
             continue
+        batch.current = call
         yield call
 
 

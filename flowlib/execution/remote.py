@@ -16,6 +16,7 @@ import pickle
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any
@@ -100,10 +101,15 @@ class Remote:
         except BaseException as error:
             return Done(node=body.node, error=pack_error(error), worker=self._name)
 
-    def perform_calls(self, message: bytes, note: Callable[[bytes], None]) -> None:
+    def perform_calls(
+        self,
+        message: bytes,
+        note: Callable[[bytes], None],
+        around: Callable[[Batch], AbstractContextManager[object]] = contextlib.nullcontext,
+    ) -> None:
         """Perform the calls of a parcel, and give each answer to `note` the moment there is one. Never raises.
 
-        If the only answer is a `Wants`, none was begun.
+        If the only answer is a `Wants`, none was begun. Calls are made inside `around`, which may take some back.
         """
         needs, parts, packed, variables = pickle.loads(message)
         rows: Sequence[Row] = pickle.loads(packed)
@@ -117,13 +123,8 @@ class Remote:
                 done = Done(node=row.node, error=pack_error(error), worker=self._name)
                 note(pickle.dumps(done, protocol=5))
             return
-        calls: list[Call | Job] = []
-        loaded_of: dict[int, _Loaded] = {}
-        for row in rows:
-            loaded = loaded_of[row.node] = held.goods[row.goods]
-            call = Call(NodeId(row.node), loaded.goods.task, loaded.goods.policy, row.args, row.key, row.wants_digest)
-            call.keep, call.keywords = row.keep, None if row.keywords is None else dict(row.keywords)
-            calls.append(call)
+        loaded_of = {row.node: held.goods[row.goods] for row in rows}
+        calls: list[Call | Job] = [_call_of(row, loaded_of[row.node].goods) for row in rows]
 
         def answer(call: Any, spent: Spent | None = None) -> None:
             quick = self._quick_answer(held, loaded_of[call.node], call) if spent is None else None
@@ -135,12 +136,13 @@ class Remote:
 
         batch = Batch(calls)
         if len(calls) == 1:  # alone, it has the process to itself
-            with measured() as spent:
+            with measured() as spent, around(batch):
                 perform_batch(batch, held.worker, copy_context())
             answer(calls[0], spent)
             return
         batch.done = _Told(answer)  # type: ignore[assignment]
-        perform_batch(batch, held.worker, copy_context())
+        with around(batch):
+            perform_batch(batch, held.worker, copy_context())
 
     # ---- terms and goods
 
@@ -367,6 +369,12 @@ class _Wanting(Exception):
     def __init__(self, wants: Wants) -> None:
         super().__init__()
         self.wants = wants
+
+
+def _call_of(row: Row, goods: Goods) -> Call:
+    call = Call(NodeId(row.node), goods.task, goods.policy, row.args, row.key, row.wants_digest)
+    call.keep, call.keywords = row.keep, None if row.keywords is None else dict(row.keywords)
+    return call
 
 
 class _Told:

@@ -91,6 +91,10 @@ class RoutedExecutor:
         """Return the outcomes that are there."""
         return self._home.take_ended()
 
+    def take_slow(self) -> list[Call]:
+        """Return calls that hold others up in other processes."""
+        return [call for door in self._away.values() for call in door.take_slow()]
+
     def take_over(self, key: Key) -> bool:
         """Perform a job or call with this key now, if it waits in this process."""
         return self._home.take_over(key) or any(door.take_over(key) for door in self._away.values())

@@ -154,6 +154,12 @@ QuickDone = tuple[Any, ...]
 if there is a payload, the digest of those bytes. A plain tuple, because it is made and read for every one of thousands."""
 
 
+class Left(NamedTuple):
+    """A note about a batch: one of its calls takes long, and the last `n_calls` of it have been given back."""
+
+    n_calls: int
+
+
 @attrs.frozen(kw_only=True)
 class Wants:
     """An answer: the call was not begun, because something else has to be sent along."""

@@ -10,7 +10,7 @@ import attrs
 
 from flowlib.config import scratch_directory
 from flowlib.execution.proctree import memory_bytes
-from flowlib.execution.serving import BATCH, LENGTH, NOTE
+from flowlib.execution.serving import LENGTH, NOTE
 from flowlib.store.files import Files
 
 _CHUNK_BYTES = 1 << 20
@@ -30,8 +30,8 @@ class Death:
 class Errand(Protocol):
     """One thing for a worker to do. Its methods are called in the pool's thread and run no code of the user's."""
 
-    def message(self, known: set[str], worker: str) -> tuple[bytes, bool] | None:
-        """Return what to send to a worker, and whether that is a batch; None if there is nothing left to do.
+    def message(self, known: set[str], worker: str) -> tuple[bytes, int] | None:
+        """Return what to send to a worker, and marks of a batch, see `serving`; None if there is nothing left to do.
 
         Args:
             known: The names of what the worker has got before; what is sent now is to be added.
@@ -48,8 +48,8 @@ class Errand(Protocol):
     def exceeded(self, held_bytes: int, journal: int) -> None:
         """Take note that the worker is about to be ended because it holds more than that."""
 
-    def noted(self, wait: bytes, journal: int) -> bool:
-        """Take note that something inside waits, or waits no more; return which."""
+    def noted(self, note: bytes, journal: int) -> int:
+        """Take what a worker notes; return how many more waits there are inside: 1, 0 or -1."""
 
     def died(self, death: Death, journal: int) -> None:
         """Take note that the worker died before it answered."""
@@ -78,14 +78,14 @@ class WorkerProcess:
     has_served: bool = False
     """Whether it was given anything to do, and may have kept something of it."""
 
-    def put(self, body: bytes, *, is_batch: bool) -> None:
+    def put(self, body: bytes, mark: int) -> None:
         """Send a message, or as much of it as the socket takes.
 
         The journal is emptied first: what it says from now on is about this message.
         """
         self.has_served = True
         os.ftruncate(self.journal, 0)
-        self.outgoing.append(memoryview(LENGTH.pack(len(body) | (BATCH if is_batch else 0)) + body))
+        self.outgoing.append(memoryview(LENGTH.pack(len(body) | mark) + body))
         self.send()
 
     def is_too_full_for(self, errand: Errand) -> bool:

@@ -254,9 +254,38 @@ def test_what_ended_in_a_stuck_batch_comes_out_at_once() -> None:
     batch.waiting.popleft()
     batch.done.append(done)
 
-    assert batches.look(LATER_S) == [done]
-    assert batches.look(2 * LATER_S) == []
-    assert batches.look(2 * LATER_S + LOOK_S / 2) == []
+    assert batches.look(LATER_S) == ([done], [])
+    assert batches.look(2 * LATER_S) == ([], [])
+    assert batches.look(2 * LATER_S + LOOK_S / 2) == ([], [])
+
+
+@pytest.mark.parametrize("n_behind", [0, 2])
+def test_what_holds_up_a_batch_is_told_once(n_behind: int) -> None:
+    """It does not move for two looks; what is behind it goes to others then."""
+    batches, executor = batches_of(1 + n_behind)
+    batch = executor.batches[0]
+    batch.is_begun = True
+    call = batch.current = batch.waiting.popleft()
+    assert isinstance(call, Call)
+
+    assert batches.look(LATER_S) == ([], [])
+    assert batches.at_work() == [call]
+    assert batches.look(2 * LATER_S) == ([], [call])
+    assert batches.look(3 * LATER_S) == ([], [])
+    assert bool(batches) == bool(n_behind)
+
+
+def test_what_has_ended_holds_up_nothing() -> None:
+    """The worker has not come to say so."""
+    batches, executor = batches_of(1)
+    batch = executor.batches[0]
+    batch.is_begun = True
+    call = batch.current = batch.waiting.popleft()
+    call.duration_s = 1.0  # type: ignore[union-attr]
+
+    assert batches.at_work() == []
+    assert batches.look(LATER_S) == ([], [])
+    assert not batches
 
 
 def test_drained_batch_is_forgotten() -> None:

@@ -1,8 +1,6 @@
 """A store in a fresh directory, entries to put in it, and an operating system that fails on purpose."""
 
 import hashlib
-import os
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -104,23 +102,3 @@ def entry_of(key_of: Callable[[object], Key]) -> Callable[..., Entry]:
         return Entry(**{**known, **fields})
 
     return make
-
-
-@pytest.fixture
-def in_child() -> Callable[[Callable[[], object]], int]:
-    """Run a function in a forked child and return its exit code: 0 if it returned, 70 if it raised, -n if killed."""
-
-    def run(function: Callable[[], object]) -> int:
-        pid = os.fork()
-        if pid == 0:
-            code = 70
-            try:
-                function()
-                code = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(code)
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-    return run
