@@ -31,7 +31,7 @@ class Batches:
         self._executor, self._nodes, self._gather = executor, graph.nodes, gather
         self._pace = Pace(share_interpreter=executor.makes_calls_here)
         self._under_way: dict[Batch, int] = {}
-        """How many calls each had waiting when it was last looked at."""
+        """How many calls each had waiting when it was last looked at. The lookout reads it beside the engine: copy, then iterate."""
         self._looked_at = 0.0
         self._capacity = executor.capacity
         self._held: list[Call | Job] = []
@@ -90,11 +90,11 @@ class Batches:
 
     def take_done(self) -> list[Outcome]:
         """Return what has ended in batches that are under way."""
-        return [outcome for batch in self._under_way for outcome in batch.take_done()]
+        return [outcome for batch in [*self._under_way] for outcome in batch.take_done()]
 
     def at_work(self) -> list[Call]:
         """Return the calls that are being made just now, and of which nobody has been told that they began."""
-        return [call for call in (batch.at_work for batch in self._under_way) if call is not None]
+        return [call for call in (batch.at_work for batch in [*self._under_way]) if call is not None]
 
     def look(self, now: float) -> tuple[list[Outcome], list[Call]]:
         """Spread what is held up; return what has ended in batches that are still under way, and what holds others up."""

@@ -269,7 +269,8 @@ class Batch:
     @property
     def at_work(self) -> Call | None:
         """The call that is being made, if nobody has been told that it began."""
-        return self.current if isinstance(self.current, Call) and self.current.is_untold else None
+        current = self.current  # the worker goes on meanwhile
+        return current if isinstance(current, Call) and current.is_untold else None
 
     def take_back(self) -> list[Call | Job]:
         """Return what has not been begun; it is nobody's then."""

@@ -147,11 +147,13 @@ class Scheduler(Consequences):
 
     def _grown(self, fact: Grown) -> None:
         table = self._table
-        for wants in {traits.wants for traits in fact.kinds()}:
+        kinds = fact.kinds()
+        for wants in {traits.wants for traits in kinds}:
             for name, amount in wants:
                 if amount > (self._budgets.size(name) or 0):
                     raise InternalError("A node needs more than there is.", {"of": name}, "Please report it.")
         new = table.add(fact)
+        table.has_special = table.has_special or any(traits.is_special for traits in kinds)
         first = new.start
         self._n_open += len(new)
         if first == 0 and not self._stopping:

@@ -25,7 +25,7 @@ class NodeTable:
         n_consumers: How many nodes and targets may still ask for each node's value.
         has_value: Whether each node has ended with a value.
         is_dropped: Whether the engine has been told to let go of the value.
-        has_special: Whether any node needs more than its rank and a slot.
+        has_special: Whether any node needs more than its rank and a slot; set by the scheduler.
         has_told: Whether its dependents have been told of its first end. A later end, after it was made again, is told
             only to those who wait for it explicitly.
     """
@@ -57,7 +57,6 @@ class NodeTable:
         """
         first, n_new = len(self.states), len(fact.dependencies)
         self._check(fact, first)
-        self.has_special = self.has_special or any(traits.is_special for traits in fact.kinds())
         parent = fact.parent
         then_s = 0.0 if parent is None else self._remaining_s[parent]
         self._remaining_s += remaining_paths(fact.dependencies, fact.traits, first, then_s)

@@ -1,12 +1,13 @@
 """Which ready node first."""
 
 from itertools import pairwise
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flowlib.ids import NodeId
-from flowlib.scheduling.priority import rank, remaining_paths
+from flowlib.scheduling.priority import rank, ranks, remaining_paths
 from tests.scheduling.plans import Plan
 
 
@@ -57,3 +58,16 @@ def test_rank_is_priority_then_path_then_depth_then_construction() -> None:
     ]
 
     assert all(one < other for one, other in pairwise(best_first))
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.floats(0, 100), st.integers(0, 9)), max_size=20), st.randoms())
+def test_many_ranks_at_once_are_those_of_each(rows: list[tuple[int, float, int]], order: Random) -> None:
+    """For any of the nodes, in any order."""
+    traits = [plan(priority=priority).traits() for priority, _, _ in rows]
+    remaining, depths = [seconds for _, seconds, _ in rows], [depth for _, _, depth in rows]
+    nodes = [NodeId(number) for number in range(len(rows))]
+    order.shuffle(nodes)
+
+    assert ranks(nodes, traits, remaining, depths) == [
+        rank(node, traits[node], remaining[node], depths[node]) for node in nodes
+    ]
