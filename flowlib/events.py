@@ -328,7 +328,7 @@ class Observer(Protocol):
     """Something that watches a run. An observer that raises is dropped and reported once; the run goes on."""
 
     def on_event(self, event: Event) -> None:
-        """Take one event. Called in the engine's thread, in order; must not block."""
+        """Take one event. Called by one thread at a time, in order, but not always by the same; must not block."""
 
 
 class BatchObserver(Observer, Protocol):

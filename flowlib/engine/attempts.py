@@ -98,7 +98,10 @@ class Attempts:
         return self._killed.pop(node)
 
     def judge(self, outcome: Outcome) -> None:
-        """Make the end of an attempt that took too long, or was ended for that, a timeout, whatever it brought."""
+        """Make the end of an attempt that took too long, or was ended for that, a timeout, whatever it brought. Once only."""
+        if outcome.is_judged:
+            return
+        outcome.is_judged = True
         node, killed = outcome.node, self._killed.pop(outcome.node, None)
         if self._watches.pop(node, None) is not None or killed is not None:
             for kind in ("run", "kill"):

@@ -82,6 +82,10 @@ class Batches:
         for batch in self._under_way:
             self._held += batch.take_back()
 
+    def hold_back(self, calls: Sequence[Call]) -> None:
+        """Let some calls not begin before `go_on`."""
+        self._held += calls
+
     def go_on(self) -> None:
         """Let calls begin again."""
         if self._held:

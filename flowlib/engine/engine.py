@@ -32,6 +32,7 @@ class Engine(Starting):
         targets: Nodes whose values are asked for.
         planner: Decides nodes.
         executor: Runs jobs.
+        lookout: Looks after the run while a call is made in its thread; the executor tells it of those that it makes there.
         deadline_s: Seconds after which nothing new is started; None for no limit.
         is_firm: Whether what runs then is not waited for either.
     """
@@ -109,10 +110,11 @@ class Engine(Starting):
     def _wait(self) -> list[m.Fact]:
         """Wait for something to happen: an outcome, a lease, a stop, the time to commit."""
         self._keep_rest()
-        facts, self._early = self._early, []
+        facts = self._take_early()
         facts += self._stop_facts()
         if self._overtime:
-            facts += self._take(self._executor.take_ended())  # it has ended in time, or says itself that it has not
+            # What is there has ended in time, or says itself that it has not.
+            facts += self._take(self._take_unsettled() + self._executor.take_ended())
             facts += self._overtime.facts()
         if facts:
             return facts
@@ -121,11 +123,9 @@ class Engine(Starting):
                 raise stuck(self.graph.nodes, self.scheduler.states, self._deferred)
             self._executor.help_out()
         self._heed_pause()
-        with self._lookout.away(self._context.pool is None or self._context.is_inner):  # it may make calls then
-            outcomes = self._executor.collect(self._patience_s())
-        if self._early:
-            early, self._early = self._early, []
-            facts += early
+        outcomes = self._take_unsettled()
+        outcomes += self._executor.take_ended() if outcomes else self._executor.collect(self._patience_s())
+        facts += self._take_early()
         slow = self._executor.take_slow()
         if self._batches:
             ended, here = self._batches.look(self._context.clock.monotonic())
@@ -133,6 +133,8 @@ class Engine(Starting):
             slow += here
         self._tell_slow(slow)
         facts += self._take(outcomes)
+        if behind := self._executor.take_given_back():
+            facts += self._make_elsewhere(behind)
         facts += self._batches.resized()
         if self._context.stop.is_killed:
             self._take_ended()

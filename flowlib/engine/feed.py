@@ -86,6 +86,10 @@ class Feeds:
                 self._wanted_by.setdefault(point, []).append(feed)
         return some_read
 
+    def wants(self, number: NodeId) -> bool:
+        """Whether a reduction wants the value of a node."""
+        return number in self._wanted_by
+
     def offer(self, number: NodeId, value: Any, values: Values) -> None:
         """Give a new value to the reductions that want it."""
         feeds = self._wanted_by.get(number)

@@ -24,6 +24,7 @@ from flowlib.errors import RunStopped, TaskMisused, near_miss
 from flowlib.events import Observer, RunFinished, RunStarted, RunStatus
 from flowlib.execution.base import Executor
 from flowlib.execution.inline import InlineExecutor
+from flowlib.execution.lookout import Lookout
 from flowlib.execution.routing import RoutedExecutor
 from flowlib.execution.threads import ThreadExecutor, ThreadPool
 from flowlib.execution.worker import Worker, running_job
@@ -299,17 +300,19 @@ def _engine(target: Any, graph: Graph, context: RunContext, options: RunOptions)
         strict=context.settings.strict,
     )
     executor: Executor
+    lookout = Lookout()
     if context.pool is None:
-        executor = InlineExecutor(worker, context.unbegun)
+        executor = InlineExecutor(worker, context.unbegun, lookout)
     else:
-        home = ThreadExecutor(worker, context.pool, context.unbegun, is_inner=context.is_inner)
+        home = ThreadExecutor(worker, context.pool, context.unbegun, lookout, is_inner=context.is_inner)
         executor = home
         if not context.is_away:
             make = partial(_away, threads=home, worker=worker, context=context, graph=graph)
             executor = RoutedExecutor(home, make, context.settings.executor)
     context.stop.attach(executor.wake)
     planner = planner_for(graph, context, options.force)
-    return Engine(context, graph, targets_of(target), planner, executor, options.deadline_s, options.is_firm)
+    targets = targets_of(target)
+    return Engine(context, graph, targets, planner, executor, lookout, options.deadline_s, options.is_firm)
 
 
 def _away(wanted: Any, threads: ThreadExecutor, worker: Worker, context: RunContext, graph: Graph) -> Executor:

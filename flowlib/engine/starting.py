@@ -60,6 +60,7 @@ class Starting(Settling):
         targets: Iterable[Node],
         planner: Planner,
         executor: Executor,
+        lookout: Lookout,
         deadline_s: float | None = None,
         is_firm: bool = False,
     ) -> None:
@@ -69,8 +70,11 @@ class Starting(Settling):
         self._held_back: list[NodeId] = []
         """What would have started while the run was paused."""
         self._is_stopping, self._is_firm = False, is_firm
-        self._lookout = Lookout(self._look_after)
+        self._lookout = lookout
+        lookout.look_after = self._look_after
         self._link_at_work: Call | None = None
+        self._unsettled: list[Outcome] = []
+        """What has ended while a call was made in this thread, and runs code of the user's when it is taken."""
         self._deferred: dict[NodeId, NodeId] = {}
         """Nodes that wait for another with the same key."""
         context.shares.n_engines += 1
@@ -125,16 +129,10 @@ class Starting(Settling):
             self._attempts.begins(number, work)
         if self._n_running > self._executor.capacity and policy.executor != "inline":
             self._batches.submit([work])  # it cannot begin at once, so it can be taken back
+        elif isinstance(work, Call):
+            self._executor.submit_batch(Batch([work]))
         else:
-            self._hand_over(work)
-
-    def _hand_over(self, work: Call | Job) -> None:
-        """Let something begin; where it is made in this thread, it has ended afterwards."""
-        with self._lookout.away(self._context.pool is None or work.policy.executor == "inline"):
-            if isinstance(work, Call):
-                self._executor.submit_batch(Batch([work]))
-            else:
-                self._executor.submit(work)
+            self._executor.submit(work)
 
     def _start_quick(self, nodes: tuple[NodeId, ...], followers: tuple[NodeId, ...]) -> list[m.Fact]:
         """Put the calls of quick tasks into one batch; what is not plain enough for it goes its own way."""
@@ -142,8 +140,7 @@ class Starting(Settling):
             return self._start_uncached(nodes, followers)
         facts = self._start_batch(nodes)
         if self._early and not self._n_running:  # a chain made in this thread waits for nothing, and so for no fact
-            early, self._early = self._early, []
-            return [*facts, *([m.Returned(followers)] if followers else ()), *early]
+            return [*facts, *([m.Returned(followers)] if followers else ()), *self._take_early()]
         if not followers:
             return facts
         is_over = not self._n_running and len(facts) == 1 and type(facts[0]) is m.Done
@@ -199,8 +196,7 @@ class Starting(Settling):
             return []
         self._n_running += len(calls)
         if self._n_running > 1 or not self._executor.makes_calls_here:
-            with self._lookout.away(self._context.pool is None):
-                self._batches.submit(calls, made)
+            self._batches.submit(calls, made)
             return []
         self._ledger.commit_in_time()
         self._context.write_log_in_time()
@@ -208,16 +204,14 @@ class Starting(Settling):
             outcomes = self._batches.perform(calls, made)  # nothing could run beside it: to hand it over saves no time
         if len(outcomes) == 1 and self._take_plain(outcomes[0]):
             return [m.Done((outcomes[0].node,))]
-        early, self._early = self._early, []
-        return early + self._take(outcomes)
+        return self._take_early() + self._take(outcomes)
 
     def _go_along(self, links: Sequence[NodeId]) -> list[m.Fact]:
         """Decide and make calls each of which needs only the one before it, for as long as nothing else happens."""
         along = Along()
         self._ledger.before_looking_up()
         self._executor.perform_calls(self._calls_along(links, along), _tell_nobody)
-        early, self._early = self._early, []
-        return [*along.facts(links), *early]
+        return [*along.facts(links), *self._take_early()]
 
     def _calls_along(self, links: Sequence[NodeId], along: Along) -> Iterator[Call]:
         """Yield the call of each node that has to be made, once the one before it has ended; take what became of it."""
@@ -296,22 +290,48 @@ class Starting(Settling):
         if self._context.emitter.is_watched:
             self._announcer.cached_many(numbers, entries)
 
-    def _take_ended(self) -> bool:
-        """Take what has ended, and commit, while this thread makes a call; say whether anything has."""
-        outcomes = self._batches.take_done() + self._executor.take_ended()
+    def _take_early(self) -> list[m.Fact]:
+        """Return what became known at a time when no fact could be handed on; it comes before what has become known since."""
+        early, self._early = self._early, []
+        return early
+
+    def _take_ended(self) -> None:
+        """Take what has ended, and commit, while a call is made in this thread."""
+        outcomes = [*self._take_unsettled(), *self._batches.take_done(), *self._executor.take_ended()]
+        self._settle_early(outcomes)
+        self._ledger.commit()
+
+    def _settle_early(self, outcomes: Sequence[Outcome]) -> None:
         self._early += self._take(outcomes)
         self.scheduler.give_back_early([outcome.node for outcome in outcomes])
-        self._ledger.commit()
-        return bool(outcomes)
+
+    def _take_unsettled(self) -> list[Outcome]:
+        """Return the outcomes that had to wait for this thread."""
+        unsettled, self._unsettled = self._unsettled, []
+        return unsettled
 
     def _look_after(self) -> None:
-        """Do what has to be done while this thread makes a call that takes long. Called by the lookout, in its thread."""
-        if self._take_ended():
-            self._executor.wake()  # this thread may be about to wait for what has been taken
-        self._tell_slow(self._batches.at_work())
+        """Do what can be done while this thread makes a call that takes long. Called by the lookout, in its thread."""
+        self._tell_slow([*self._batches.at_work(), *self._executor.take_slow()])
         if self._link_at_work is not None:
             self._tell_slow([self._link_at_work])
+        settled: list[Outcome] = []
+        for outcome in [*self._batches.take_done(), *self._executor.take_made()]:
+            (settled if self._ends_plainly(outcome) else self._unsettled).append(outcome)
+        self._settle_early(settled)
+        if self._ledger.has_uncommitted:
+            self._ledger.commit()
         self._context.write_log_in_time()
+
+    def _ends_plainly(self, outcome: Outcome) -> bool:
+        """Whether no code of the user's is asked what becomes of an outcome: no fallback, no retry, no reducer."""
+        if self._attempts:
+            self._attempts.judge(outcome)
+        is_well = (
+            outcome.error is None and outcome.lost is None and not outcome.has_expansion and outcome.report is None
+        )
+        is_asked = self._feeds.wants(outcome.node) or outcome.node in self._failures.replaced
+        return is_well and not is_asked and not self._attempts.has_left
 
     def _tell_slow(self, calls: Iterable[Call]) -> None:
         """Tell that calls run which were thought to be quick."""
@@ -322,6 +342,13 @@ class Starting(Settling):
             miss = self._misses.get(call.node, CACHE_OFF)
             self._announcer.started(call.node, miss, self._attempts.number(call.node))
 
+    def _make_elsewhere(self, calls: list[Call]) -> list[m.Fact]:
+        """Let calls begin elsewhere that were given back because one before them takes long; not if nothing may begin."""
+        if self._is_stopping:
+            return self._cancelled(calls)
+        self._batches.hold_back(calls)
+        return []
+
     def _is_held_up(self) -> bool:
         """Whether nothing may start just now."""
         return not self._is_stopping and (self._context.stop.is_paused or self._must_stop())
@@ -331,7 +358,7 @@ class Starting(Settling):
         if (dropped := self._jobs.dropped_child(number)) is not None:
             return self._lost(number, dropped)
         self._n_running += 1
-        self._hand_over(self._jobs.assembling(number, self._misses.get(number, CACHE_OFF)))
+        self._executor.submit(self._jobs.assembling(number, self._misses.get(number, CACHE_OFF)))
         return []
 
     def _must_stop(self) -> bool:

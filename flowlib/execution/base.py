@@ -157,6 +157,8 @@ class Outcome:
     worker: str = ""
     attempt: int = 1
     """That of the job."""
+    is_judged: bool = False
+    """Whether it has been compared with the limits of its timeout."""
     limit: str = ""
     """Which limit of its timeout the call went over: `run`, `queue` or `total`; empty for every other end."""
 
@@ -209,7 +211,7 @@ class Call(Outcome):
     @property
     def is_untold(self) -> bool:
         """Whether it has not ended, and nobody has been told that it began."""
-        return not self.is_announced and not self.duration_s
+        return not self.is_announced and not self.duration_s and self.error is None
 
     def split(self) -> None:
         """Tell what is given by keyword from what is given by position."""
@@ -273,8 +275,17 @@ class Batch:
         return current if isinstance(current, Call) and current.is_untold else None
 
     def take_back(self) -> list[Call | Job]:
-        """Return what has not been begun; it is nobody's then."""
-        return drained(self.waiting)
+        """Return what has not been begun, in order; it is nobody's then.
+
+        From the end on, because the worker takes from the front meanwhile: so it is the end of the batch, with no gaps.
+        """
+        taken: deque[Call | Job] = deque()
+        while self.waiting:
+            try:
+                taken.appendleft(self.waiting.pop())
+            except IndexError:  # the worker was faster
+                break
+        return [*taken]
 
     def take_done(self) -> list[Outcome]:
         """Return what has ended since the last time."""
@@ -289,7 +300,7 @@ class Ended(Protocol):
 
 
 def drained(queue: "deque[Any]") -> list[Any]:
-    """Take what is in a queue that other threads put into and take from."""
+    """Take what is in a queue that other threads put into."""
     taken: list[Any] = []
     while queue:
         try:
@@ -324,8 +335,14 @@ class Executor(Protocol):
     def take_ended(self) -> list[Outcome]:
         """Return the outcomes that are there; never waits, and performs nothing."""
 
+    def take_made(self) -> list[Outcome]:
+        """Return those of the outcomes that come from this process, and so are there without running code of the user's."""
+
     def take_slow(self) -> list[Call]:
         """Return calls that were thought to be quick and hold others up in another process, each once."""
+
+    def take_given_back(self) -> list[Call]:
+        """Return calls that were behind those in another process, and have not begun; they are nobody's then."""
 
     def take_over(self, key: Key) -> bool:
         """Perform a job or call with this key now, in the calling thread; False if none waits to be started.

@@ -9,7 +9,7 @@ that took it over.
 
 import contextlib
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -55,8 +55,8 @@ class Door(Protocol):
     def note_wait(self, call: Job | Call, wait: Any) -> bool:
         """Take note of a wait inside a task; return whether it begins."""
 
-    def note_slow(self, call: Call) -> None:
-        """Take note that a call holds others up in its worker."""
+    def note_slow(self, slow: Iterable[Call], behind: Iterable[Call]) -> None:
+        """Take note that a call takes long in its worker, and of those behind it that were given back."""
 
 
 class JobErrand:
@@ -243,15 +243,12 @@ class BatchErrand:
         return _note(self.executor, waiting, told, self._waits)
 
     def _leave(self, n_left: int, journal: int) -> None:
-        """Hand on what has ended before a call that takes long, and let others make those behind it."""
+        """Hand on what has ended before a call that takes long, and give the run those behind it."""
         first_left = len(self._sent) - n_left
-        left = self._sent[first_left:]
+        behind = self._sent[first_left:]
         del self._sent[first_left:]
         n_ended = self._hand_on(journal)
-        if n_ended < len(self._sent):
-            self.executor.note_slow(self._sent[n_ended])
-        if left:
-            self.executor.queue(BatchErrand(self.executor, Batch([*left])))
+        self.executor.note_slow(self._sent[n_ended : n_ended + 1], behind)
 
     def _hand_on(self, journal: int) -> int:
         """Let the thread of the run unpack the answers that are there; return how many calls have ended in all."""

@@ -7,26 +7,28 @@ from contextvars import copy_context
 from queue import Empty, SimpleQueue
 
 from flowlib.execution.base import Batch, Call, Job, Outcome, drained
+from flowlib.execution.lookout import Lookout
 from flowlib.execution.quick import PATIENCE_S, Unbegun, perform_batch, perform_calls
 from flowlib.execution.worker import Worker, perform_in
 from flowlib.ids import Key, NodeId
 
 
 class InlineExecutor:
-    """Performs a job inside `submit`. The simplest executor, and the one for breakpoints.
+    """Performs a job inside `submit`, and batches inside `collect`. The simplest executor, and the one for breakpoints.
 
-    Batches that turn out to take long are worked at in `collect`, so that a run can be stopped between two calls.
+    `collect` comes back from time to time, so that a run can be stopped between two calls.
 
     Args:
         worker: Performs this run's jobs.
         unbegun: Where runs inside the tasks find calls that wait.
+        lookout: Told when a call is made.
     """
 
     capacity = 1
     makes_calls_here = True
 
-    def __init__(self, worker: Worker, unbegun: Unbegun | None = None) -> None:
-        self._worker, self._unbegun = worker, unbegun or Unbegun()
+    def __init__(self, worker: Worker, unbegun: Unbegun | None = None, lookout: Lookout | None = None) -> None:
+        self._worker, self._unbegun, self._lookout = worker, unbegun or Unbegun(), lookout or Lookout()
         self._batches: deque[Batch] = deque()
         self._context = copy_context()
         self._outcomes: deque[Outcome] = deque()
@@ -34,14 +36,14 @@ class InlineExecutor:
 
     def submit(self, job: Job) -> None:
         """Perform the job now."""
-        self._outcomes.append(perform_in(self._context, self._worker, job))
+        with self._lookout.away():
+            outcome = perform_in(self._context, self._worker, job)
+        self._outcomes.append(outcome)
 
     def submit_batch(self, batch: Batch) -> None:
-        """Perform a batch now, or some of it."""
+        """Take a batch, to be performed by `collect`."""
         self._unbegun.add(batch, self._perform)
         self._batches.append(batch)
-        if not self._outcomes:
-            self._go_on()
 
     def perform_calls(self, calls: Iterable[Call | Job], ended: Callable[[Outcome], object]) -> None:
         """Make calls as they come, in the calling thread."""
@@ -62,20 +64,26 @@ class InlineExecutor:
         """Return what has been performed since the last call."""
         return drained(self._outcomes)
 
+    take_made = take_ended
+
     def take_slow(self) -> list[Call]:
-        """Return nothing: the engine sees itself what takes long in its thread."""
+        """Return nothing: nothing is in another process."""
         return []
+
+    take_given_back = take_slow
 
     def take_over(self, key: Key) -> bool:
         """Perform a call of any batch that waits, whichever run it belongs to."""
-        return self._unbegun.take_over(key)
+        with self._lookout.away():
+            return self._unbegun.take_over(key)
 
     def _go_on(self) -> None:
         now = self._worker.clock.monotonic
         until = now() + PATIENCE_S
         while self._batches:
             batch = self._batches[0]
-            self._perform(batch, until)
+            with self._lookout.away():
+                self._perform(batch, until)
             if batch.waiting:
                 return
             self._unbegun.discard(self._batches.popleft())

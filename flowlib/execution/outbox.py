@@ -3,12 +3,13 @@
 What comes out of an outbox is an outcome, something that holds several, or None, which only wakes whoever waits.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from flowlib.errors import InternalError
-from flowlib.execution.base import Call, Ended, Job, Outcome
+from flowlib.execution.base import Batch, Call, Ended, Job, Outcome
 from flowlib.ids import Key
 
 
@@ -37,9 +38,26 @@ class Outbox:
         except Empty:
             return outcomes
 
+    def take_made(self) -> list[Outcome]:
+        """Return those of the outcomes that need no unpacking."""
+        outcomes: list[Outcome] = []
+        others: list[Any] = []
+        with contextlib.suppress(Empty):
+            while True:
+                found = self.outbox.get_nowait()
+                if isinstance(found, Outcome | Batch):
+                    outcomes += outcomes_of(found)
+                else:
+                    others.append(found)
+        for other in others:
+            self.outbox.put(other)
+        return outcomes
+
     def take_slow(self) -> list[Call]:
         """Return nothing: what takes long in this process is seen by the engine."""
         return []
+
+    take_given_back = take_slow
 
     def help_out(self) -> bool:
         """Return False: no job of this executor waits for a thread of the run."""

@@ -10,7 +10,7 @@ calls that had not begun are queued again.
 
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -60,7 +60,7 @@ class ProcessExecutor(FarOutbox):
         self.processes.join(self, n_processes)
         self._worker, self._terms, self._scratch = worker, terms, scratch
         self._is_closed = False
-        self._slow: deque[Call] = deque()
+        self._slow, self._given_back = deque[Call](), deque[Call]()
         self._made: tuple[Packer, SpillDirectory] | None = None
 
     @property
@@ -110,6 +110,10 @@ class ProcessExecutor(FarOutbox):
         """Return calls that hold others up in their worker, each once."""
         return drained(self._slow)
 
+    def take_given_back(self) -> list[Call]:
+        """Return calls that were behind those, and have not begun."""
+        return drained(self._given_back)
+
     def wake(self) -> None:
         """Make a waiting `collect` return."""
         self.outbox.put(None)
@@ -154,9 +158,10 @@ class ProcessExecutor(FarOutbox):
             for name in parcel.files:
                 self._made[1].release(name)
 
-    def note_slow(self, call: Call) -> None:
-        """Take note that a call holds others up in its worker."""
-        self._slow.append(call)
+    def note_slow(self, slow: Iterable[Call], behind: Iterable[Call]) -> None:
+        """Take note that a call takes long in its worker, and of those behind it that were given back."""
+        self._slow.extend(slow)
+        self._given_back.extend(behind)
         self.wake()
 
     def note_wait(self, call: Job | Call, wait: Any) -> bool:

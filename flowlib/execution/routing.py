@@ -91,9 +91,17 @@ class RoutedExecutor:
         """Return the outcomes that are there."""
         return self._home.take_ended()
 
+    def take_made(self) -> list[Outcome]:
+        """Return those of the outcomes that come from this process."""
+        return self._home.take_made()
+
     def take_slow(self) -> list[Call]:
         """Return calls that hold others up in other processes."""
         return [call for door in self._away.values() for call in door.take_slow()]
+
+    def take_given_back(self) -> list[Call]:
+        """Return calls that were behind those, and have not begun."""
+        return [call for door in self._away.values() for call in door.take_given_back()]
 
     def take_over(self, key: Key) -> bool:
         """Perform a job or call with this key now, if it waits in this process."""

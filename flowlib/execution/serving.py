@@ -83,7 +83,7 @@ def _leaving(tell: Callable[[Left], None], batch: Batch) -> Iterator[None]:
     def look_after() -> None:
         nonlocal n_seen, is_told
         n_waiting = len(batch.waiting)
-        if not is_told and n_waiting == n_seen:
+        if not is_told and n_waiting == n_seen and batch.current is not None:  # which is never given back
             is_told = True
             with contextlib.suppress(OSError):  # nobody listens any more
                 tell(Left(len(batch.take_back())))

@@ -17,6 +17,7 @@ from contextvars import copy_context
 from queue import Empty, SimpleQueue
 
 from flowlib.execution.base import Batch, Call, Ended, Job, Outcome
+from flowlib.execution.lookout import Lookout
 from flowlib.execution.outbox import Outbox, outcomes_of
 from flowlib.execution.quick import PATIENCE_S, Unbegun, perform_batch, perform_calls
 from flowlib.execution.worker import Worker, perform_in
@@ -98,15 +99,22 @@ class ThreadExecutor(Outbox):
         worker: Performs this run's jobs.
         pool: The threads.
         unbegun: Where runs inside the tasks find calls that wait.
+        lookout: Told when a call is made in the thread of the engine.
         is_inner: Whether the run is inside a task, and therefore already on one of the pool's threads.
     """
 
     makes_calls_here = True
 
     def __init__(
-        self, worker: Worker, pool: ThreadPool, unbegun: Unbegun | None = None, *, is_inner: bool = False
+        self,
+        worker: Worker,
+        pool: ThreadPool,
+        unbegun: Unbegun | None = None,
+        lookout: Lookout | None = None,
+        *,
+        is_inner: bool = False,
     ) -> None:
-        self.pool, self._unbegun = pool, unbegun or Unbegun()
+        self.pool, self._unbegun, self._lookout = pool, unbegun or Unbegun(), lookout or Lookout()
         self.capacity = pool.n_threads
         self._worker = worker
         self._context = copy_context()
@@ -116,7 +124,8 @@ class ThreadExecutor(Outbox):
     def submit(self, job: Job) -> None:
         """Queue a job for any thread of the pool; one that must run inline is performed now."""
         if job.policy.executor == "inline":
-            self.perform(job)
+            with self._lookout.away():
+                self.perform(job)
         else:
             self.pool.put(job, self)
 
@@ -161,7 +170,9 @@ class ThreadExecutor(Outbox):
         """Perform a queued job with this key, whichever run it belongs to; only a run on a pool thread has to."""
         if not self._is_inner:
             return False
-        return self._unbegun.take_over(key) or self._take_and_perform(lambda job, executor: _has_key(job, key))
+        with self._lookout.away():
+            is_made = self._unbegun.take_over(key)
+        return is_made or self._take_and_perform(lambda job, executor: _has_key(job, key))
 
     def help_out(self) -> bool:
         """Perform a queued job that holds something others wait for, whichever run it belongs to."""
@@ -191,7 +202,8 @@ class ThreadExecutor(Outbox):
         if found is None:
             return False
         job, executor = found
-        executor.perform(job, until)
+        with self._lookout.away():
+            executor.perform(job, until)
         return True
 
 

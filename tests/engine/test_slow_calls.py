@@ -14,7 +14,7 @@ import pytest
 import flowlib as fl
 from flowlib.engine import pace
 from flowlib.events import Event, NodeFinished, NodeStarted
-from flowlib.execution import lookout
+from flowlib.execution import inline, lookout
 from flowlib.execution.lookout import Watch
 from flowlib.testing import EventLog
 
@@ -109,6 +109,109 @@ def test_what_ended_before_a_slow_call_is_there_for_others(
     assert values == [N - 1]
 
 
+@fl.task(on_error=lambda error: hooks.get()[-1]())
+def may_fail(x: int) -> int:
+    hooks.get().get(x, lambda: None)()
+    if x == SLOW - 1:
+        raise ValueError(x)
+    return x
+
+
+def test_a_fallback_is_asked_for_in_the_thread_of_the_run(hooked: dict[int, Any]) -> None:
+    """Where it finds the context the run began in, however long the call behind it takes."""
+    telling = Telling(SLOW)
+    hooked[-1] = threading.get_ident
+    hooked[SLOW] = lambda: (telling.is_told.wait(PATIENCE_S), threading.Event().wait(0.2))  # for some more looks
+
+    values = fl.run(
+        [may_fail(x) for x in range(N)], cache=False, executor="inline", progress=False, observers=[telling]
+    )
+
+    assert values == [threading.get_ident() if x == SLOW - 1 else x for x in range(N)]
+
+
+class Adding:
+    """A reducer that remembers in which threads it was asked."""
+
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+
+    def __call__(self, so_far: int, value: int) -> int:
+        self.threads.add(threading.get_ident())
+        return so_far + value
+
+
+def test_a_reducer_is_fed_in_the_thread_of_the_run(hooked: dict[int, Any]) -> None:
+    """While the next point takes long."""
+    telling, adding = Telling(SLOW), Adding()
+    hooked[SLOW] = lambda: telling.is_told.wait(PATIENCE_S)
+    points = fl.fan_out(link, over=fl.grid(x=range(N)))
+    target = fl.fan_in(points, fl.reduce(0, adding))
+
+    value = fl.run(target, cache=False, executor="inline", progress=False, observers=[telling])
+
+    assert value == sum(range(1, N + 1))
+    assert adding.threads == {threading.get_ident()}
+
+
+@fl.task
+def background(x: int) -> int:
+    return x
+
+
+@fl.task(executor="inline")
+def asks(x: int) -> int:
+    hooks.get()[x]()
+    return fl.run(background(x))
+
+
+@fl.task(on_error=lambda error: fl.run(background(9), cache=False, progress=False))
+def falls_back(x: int) -> int:
+    hooks.get()[x]()
+    raise ValueError(x)
+
+
+class Running:
+    """An observer that runs something when a task ends."""
+
+    def on_event(self, event: Event) -> None:
+        """Look at one event."""
+        if isinstance(event, NodeFinished) and event.task == "link":
+            fl.run(background(8), cache=False, progress=False)
+
+
+@pytest.mark.parametrize("task", [link, falls_back])
+def test_code_that_runs_while_the_engine_catches_up_may_run_something(hooked: dict[int, Any], task: Any) -> None:
+    """An observer, a fallback: the run inside a task makes the engine catch up, which calls them, and they run anew."""
+    has_ended = threading.Event()
+    hooked[1] = has_ended.set
+    hooked[2] = lambda: (has_ended.wait(PATIENCE_S), threading.Event().wait(0.02))
+
+    values = fl.run([task(1), asks(2)], cache=False, workers=2, progress=False, observers=[Running()])
+
+    assert values == [2 if task is link else 9, 2]
+
+
+def test_what_goes_on_after_a_pause_is_looked_after(hooked: dict[int, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a run of one thread, what was held back is made like everything else."""
+    monkeypatch.setattr(inline, "PATIENCE_S", 0.0)  # the pause is heeded after each call
+    telling, is_there, may_go = Telling(SLOW), threading.Event(), threading.Event()
+    told: list[bool] = []
+    hooked[20] = lambda: (is_there.set(), may_go.wait(PATIENCE_S))
+    hooked[SLOW] = lambda: told.append(telling.is_told.wait(PATIENCE_S))
+    run = fl.start(flat(), cache=False, executor="inline", progress=False, observers=[telling])
+    assert is_there.wait(PATIENCE_S)
+    run.pause()
+    may_go.set()
+    run.pause(wait=True, timeout_s=PATIENCE_S)
+    assert told == []
+
+    run.resume()
+
+    assert run.result() == [*range(1, N + 1)]
+    assert told == [True]
+
+
 class Gate:
     """An observer that makes a file once the start of one node is told and all others have finished."""
 
@@ -165,6 +268,40 @@ def test_a_slow_call_in_another_process_holds_nobody_up(
 
     assert sorted(gate.finished) == [x for x in range(N) if x != SLOW or not dies]
     assert sorted(map(int, (tmp_path / "notes").read_text().split())) == [*range(N)]
+
+
+class Stopping(Gate):
+    """A gate that stops the run when the start of a node is told, and opens."""
+
+    run: Any = None
+
+    def on_event(self, event: Event) -> None:
+        """Look at one event."""
+        if isinstance(event, NodeStarted) and event.node == self.node:
+            self.has_run.wait(PATIENCE_S)
+            self.run.cancel()
+            self.path.touch()
+
+    def __init__(self, path: Path, node: int) -> None:
+        super().__init__(path, node, 0)
+        self.has_run = threading.Event()
+
+
+def test_what_was_behind_a_slow_call_does_not_begin_after_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is given back to the run, which starts nothing new."""
+    monkeypatch.setattr(pace, "BATCH_S", 600.0)
+    gate, log = Stopping(tmp_path / "gate", SLOW), EventLog()
+    target = [noted(x, str(tmp_path)) for x in range(N)]
+
+    gate.run = fl.start(target, cache=False, executor="processes", workers=1, progress=False, observers=[gate, log])
+    gate.has_run.set()
+    with pytest.raises(fl.RunStopped):
+        gate.run.result()
+
+    assert [int(x) for x in (tmp_path / "notes").read_text().split()] == [*range(SLOW + 1)]
+    assert log.counts()["NodeCancelled"] == N - SLOW - 1
 
 
 @pytest.mark.parametrize("place", ["inline", "inline task", "inner run"])

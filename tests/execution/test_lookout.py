@@ -11,7 +11,20 @@ from flowlib.execution.lookout import Lookout, Watch
 PATIENCE_S = 60.0
 
 
-def test_only_who_stays_away_is_looked_after() -> None:
+class Blind(Watch):
+    """Looks at nobody, so that a test can do that by hand."""
+
+    def add(self, lookout: Lookout) -> None:
+        """Do nothing."""
+
+
+@pytest.fixture
+def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody look but the test."""
+    monkeypatch.setattr(lookout._shared, "watch", Blind())
+
+
+def test_only_who_stays_away_is_looked_after(by_hand: None) -> None:
     """At the same call twice in a row; and again for as long as it is there."""
     done: list[int] = []
     out = Lookout(lambda: done.append(1))
@@ -36,7 +49,7 @@ def test_only_who_stays_away_is_looked_after() -> None:
     assert done == [1, 1, 1]
 
 
-def test_what_goes_wrong_meanwhile_is_the_owner_s() -> None:
+def test_what_goes_wrong_meanwhile_is_the_owner_s(by_hand: None) -> None:
     """It is raised once, when the owner comes back; until then nothing more is tried."""
     tried: list[int] = []
 
@@ -56,27 +69,32 @@ def test_what_goes_wrong_meanwhile_is_the_owner_s() -> None:
     out.close()
 
 
-def test_the_owner_comes_back_when_it_is_looked_after_no_more() -> None:
+def test_the_owner_comes_back_when_it_is_looked_after_no_more(by_hand: None) -> None:
     """Never do both at once."""
     order: list[str] = []
     is_inside, may_end = threading.Event(), threading.Event()
 
     def look_after() -> None:
         is_inside.set()
-        may_end.wait(PATIENCE_S)
+        assert may_end.wait(PATIENCE_S)
         order.append("looked after")
+
+    def come_back() -> None:
+        out.come_back()
+        order.append("back")
 
     out = Lookout(look_after)
     out.leave()
     out.look()
-    thread = threading.Thread(target=out.look)
-    thread.start()
+    looking, coming = threading.Thread(target=out.look), threading.Thread(target=come_back)
+    looking.start()
     assert is_inside.wait(PATIENCE_S)
-    assert out.guard.locked()
+    coming.start()
+    coming.join(0.05)
+    assert coming.is_alive()
     may_end.set()
-    out.come_back()
-    order.append("back")
-    thread.join()
+    looking.join(PATIENCE_S)
+    coming.join(PATIENCE_S)
 
     assert order == ["looked after", "back"]
     out.close()
