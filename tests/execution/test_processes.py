@@ -485,7 +485,7 @@ def forever() -> int:
 ZOO = {
     "lambda": lambda: lambda x: x,
     "local class": lambda: type("Local", (), {})(),
-    "lock": threading.Lock,
+    "lock": lambda: threading.Lock(),
     "open file": lambda: open(os.devnull),  # noqa: SIM115
     "generator": lambda: (x for x in range(3)),
     "module": lambda: os,
