@@ -13,9 +13,11 @@ import pytest
 
 import flowlib as fl
 from flowlib.engine import pace
+from flowlib.engine.starting import Starting
 from flowlib.events import Event, NodeFinished, NodeStarted
 from flowlib.execution import inline, lookout
 from flowlib.execution.lookout import Watch
+from flowlib.execution.threads import ThreadExecutor
 from flowlib.testing import EventLog
 
 N = 60
@@ -117,16 +119,27 @@ def may_fail(x: int) -> int:
     return x
 
 
-def test_a_fallback_is_asked_for_in_the_thread_of_the_run(hooked: dict[int, Any]) -> None:
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when the lookout has done what it does for an engine."""
+    has_looked, look_after = threading.Event(), Starting._look_after
+
+    def look(engine: Starting) -> None:
+        look_after(engine)
+        has_looked.set()
+
+    monkeypatch.setattr(Starting, "_look_after", look)
+    return has_looked
+
+
+def test_a_fallback_is_asked_for_in_the_thread_of_the_run(hooked: dict[int, Any], looked: threading.Event) -> None:
     """Where it finds the context the run began in, however long the call behind it takes."""
-    telling = Telling(SLOW)
     hooked[-1] = threading.get_ident
-    hooked[SLOW] = lambda: (telling.is_told.wait(PATIENCE_S), threading.Event().wait(0.2))  # for some more looks
+    hooked[SLOW] = lambda: looked.wait(PATIENCE_S)
 
-    values = fl.run(
-        [may_fail(x) for x in range(N)], cache=False, executor="inline", progress=False, observers=[telling]
-    )
+    values = fl.run([may_fail(x) for x in range(N)], cache=False, executor="inline", progress=False)
 
+    assert looked.is_set()
     assert values == [threading.get_ident() if x == SLOW - 1 else x for x in range(N)]
 
 
@@ -141,15 +154,16 @@ class Adding:
         return so_far + value
 
 
-def test_a_reducer_is_fed_in_the_thread_of_the_run(hooked: dict[int, Any]) -> None:
+def test_a_reducer_is_fed_in_the_thread_of_the_run(hooked: dict[int, Any], looked: threading.Event) -> None:
     """While the next point takes long."""
-    telling, adding = Telling(SLOW), Adding()
-    hooked[SLOW] = lambda: telling.is_told.wait(PATIENCE_S)
+    adding = Adding()
+    hooked[SLOW] = lambda: looked.wait(PATIENCE_S)
     points = fl.fan_out(link, over=fl.grid(x=range(N)))
     target = fl.fan_in(points, fl.reduce(0, adding))
 
-    value = fl.run(target, cache=False, executor="inline", progress=False, observers=[telling])
+    value = fl.run(target, cache=False, executor="inline", progress=False)
 
+    assert looked.is_set()
     assert value == sum(range(1, N + 1))
     assert adding.threads == {threading.get_ident()}
 
@@ -181,11 +195,19 @@ class Running:
 
 
 @pytest.mark.parametrize("task", [link, falls_back])
-def test_code_that_runs_while_the_engine_catches_up_may_run_something(hooked: dict[int, Any], task: Any) -> None:
+def test_code_that_runs_while_the_engine_catches_up_may_run_something(
+    hooked: dict[int, Any], monkeypatch: pytest.MonkeyPatch, task: Any
+) -> None:
     """An observer, a fallback: the run inside a task makes the engine catch up, which calls them, and they run anew."""
-    has_ended = threading.Event()
-    hooked[1] = has_ended.set
-    hooked[2] = lambda: (has_ended.wait(PATIENCE_S), threading.Event().wait(0.02))
+    has_ended, perform = threading.Event(), ThreadExecutor.perform
+
+    def note(executor: ThreadExecutor, *arguments: Any) -> None:
+        perform(executor, *arguments)
+        has_ended.set()
+
+    monkeypatch.setattr(ThreadExecutor, "perform", note)
+    hooked[1] = lambda: None
+    hooked[2] = lambda: has_ended.wait(PATIENCE_S)
 
     values = fl.run([task(1), asks(2)], cache=False, workers=2, progress=False, observers=[Running()])
 
