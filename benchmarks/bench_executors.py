@@ -111,10 +111,10 @@ def test_large_array(benchmark: Any, cached: bool, tmp_path: Any, monkeypatch: p
         n_bytes += len(self.incoming) - before
         return found
 
-    def counted_put(self: Any, body: bytes, *, is_batch: bool) -> None:
+    def counted_put(self: Any, body: bytes, mark: int) -> None:
         nonlocal n_bytes
         n_bytes += len(body)
-        put(self, body, is_batch=is_batch)
+        put(self, body, mark)
 
     monkeypatch.setattr(workers.WorkerProcess, "receive", counted_receive)
     monkeypatch.setattr(workers.WorkerProcess, "put", counted_put)
