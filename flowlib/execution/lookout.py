@@ -126,12 +126,11 @@ class _Shared:
 
     def __init__(self) -> None:
         self.watch = Watch()
-        if hasattr(
-            os, "register_at_fork"
-        ):  # a child has none of its parent's threads, and its lock may be held for ever
+        if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
+        """Begin anew in a child: it has none of its parent's threads, and the lock may be held for ever."""
         self.watch = Watch()
 
 

@@ -163,13 +163,20 @@ def test_every_connection_has_the_same_settings(store: LocalStore, setting: str)
     assert found[0] == {"synchronous": (0,), "cache_size": (8192,), "mmap_size": (0,)}[setting]
 
 
-def test_a_database_that_is_as_we_left_it_is_opened_without_diskcache(
-    opened: Callable[..., LocalStore], entry_of: Callable[..., Entry], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whose opening writes all its settings anew: five times what everything else at the start of a run takes."""
-    store = opened()
+@pytest.fixture
+def stored(store: LocalStore, entry_of: Callable[..., Entry]) -> tuple[LocalStore, Entry]:
+    """A store, and an entry that it has committed."""
     entry = entry_of(1, store.encode(1))
     store.put(entry)
+    store.flush()
+    return store, entry
+
+
+def test_a_database_that_is_as_we_left_it_is_opened_without_diskcache(
+    opened: Callable[..., LocalStore], stored: tuple[LocalStore, Entry], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose opening writes all its settings anew: five times what everything else at the start of a run takes."""
+    store, entry = stored
     store.close()
 
     monkeypatch.setitem(sys.modules, "diskcache", None)
@@ -178,13 +185,10 @@ def test_a_database_that_is_as_we_left_it_is_opened_without_diskcache(
 
 
 def test_a_log_that_goes_while_the_database_is_opened(
-    opened: Callable[..., LocalStore], entry_of: Callable[..., Entry], faulty_files: Any
+    opened: Callable[..., LocalStore], stored: tuple[LocalStore, Entry], faulty_files: Any
 ) -> None:
     """The last other process ends between the listing of the directory and the look at what is in it."""
-    store = opened()
-    entry = entry_of(1, store.encode(1))
-    store.put(entry)
-    store.flush()
+    store, entry = stored
     log = store.root / "index" / "cache.db-wal"
     assert log.exists()
 
@@ -202,12 +206,10 @@ def test_a_log_that_goes_while_the_database_is_opened(
 
 
 def test_a_database_with_another_kind_of_log_is_brought_up_to_date(
-    opened: Callable[..., LocalStore], entry_of: Callable[..., Entry]
+    opened: Callable[..., LocalStore], stored: tuple[LocalStore, Entry]
 ) -> None:
     """As when the cache was on a network file system and is now on a disk of this machine."""
-    store = opened()
-    entry = entry_of(1, store.encode(1))
-    store.put(entry)
+    store, entry = stored
     store.close()
     path = store.root / "index" / "cache.db"
     with contextlib.closing(sqlite3.connect(path)) as connection:
